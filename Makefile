@@ -1,0 +1,44 @@
+# `make demo` and `make test` work on a fresh machine: they need python3 (3.11+), make and a package index.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test test-all lint format serve clean
+
+help: ## what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP) ## create the virtual environment with everything in it
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lrtuner needs Python 3.11 or newer: set PYTHON=python3.12, say")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[service,worker,dev]'
+	touch $@
+
+demo: $(STAMP) ## tune a real model once, end to end, over HTTP; writes schedule.json
+	$(BIN)/python -m examples.demo
+
+test: $(STAMP) ## the tests, without those marked slow
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: $(STAMP) ## every test
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## formatter check, linter, types, import contracts, dependency check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry lrtuner service worker migrations
+
+format: $(STAMP) ## format the code and sort the imports
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+serve: $(STAMP) ## API and one worker on the embedded database, for development
+	$(BIN)/lrtuner serve
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,81 @@
+"""Every error lrtuner raises on purpose, as one tree with stable codes.
+
+    LRTunerError
+    ├── InvalidInputError          the caller sent something that cannot work
+    │   ├── InvalidScheduleError   a schedule document that is no valid schedule
+    │   ├── HorizonMismatchError   a schedule used for another number of steps than it was made for
+    │   └── UnsupportedError       a request that is well formed, and that this version cannot do
+    ├── NotFoundError              no such job, family, format or schema
+    ├── ConflictError              the thing exists, but its state forbids the request
+    ├── LeaseLostError             a worker wrote under an attempt that is no longer its own
+    └── JobFailedError             a job cannot go on; its evidence is kept
+        └── NothingTrainedError    every trial of a job diverged or failed
+
+The class docstring is the default message, `code` is what machines match on. HTTP statuses and exit
+codes are decided at the edges, not here.
+"""
+
+from typing import ClassVar
+
+
+class LRTunerError(Exception):
+    """Something went wrong in lrtuner."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+class InvalidInputError(LRTunerError, ValueError):
+    """The input is not valid."""
+
+    code = "invalid_input"
+
+
+class InvalidScheduleError(InvalidInputError):
+    """The schedule document is not valid."""
+
+    code = "invalid_schedule"
+
+
+class HorizonMismatchError(InvalidInputError):
+    """The schedule was made for another number of steps."""
+
+    code = "horizon_mismatch"
+
+
+class UnsupportedError(InvalidInputError):
+    """This is not supported."""
+
+    code = "unsupported"
+
+
+class NotFoundError(LRTunerError, LookupError):
+    """There is no such thing."""
+
+    code = "not_found"
+
+
+class ConflictError(LRTunerError):
+    """The current state does not allow this."""
+
+    code = "conflict"
+
+
+class LeaseLostError(LRTunerError):
+    """This attempt no longer owns the job."""
+
+    code = "lease_lost"
+
+
+class JobFailedError(LRTunerError):
+    """The job cannot go on."""
+
+    code = "job_failed"
+
+
+class NothingTrainedError(JobFailedError):
+    """Every trial diverged or failed."""
+
+    code = "nothing_trained"
