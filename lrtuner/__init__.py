@@ -1,0 +1,22 @@
+"""Which learning rate, which schedule, and how sure: the shared core of lrtuner.
+
+    schedules/        families, the grammar and its one evaluator
+    document          the config file: load, verify, hash
+    candidates        points of the search space and the schedules they stand for
+    sources  job      what may be asked for
+    range_test        analysis of LR sweeps
+    selection         paired statistics and the verdict
+    evidence          what was measured
+    recommendation    the published result
+    export/           the config in other formats;  integrations/  native schedulers
+    store/            the database;  client, cli  the way in
+
+Importing this package imports no framework.
+"""
+
+from lrtuner.document import load
+from lrtuner.schedules.grammar import Schedule
+
+__version__ = "0.1.0"
+
+__all__ = ["Schedule", "__version__", "load"]

@@ -1,0 +1,106 @@
+"""Candidate schedules: a point of the search space, and the schedule it stands for.
+
+A point is a flat mapping: `family`, the shared `peak_lr` and `warmup_fraction`, and `FAMILY.NAME`
+for the family's own parameters, among them `cooldown_fraction` where it does not decay by itself.
+One peak for all families keeps what the sampler learns about it in one place.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from lrtuner.errors import InvalidInputError
+from lrtuner.schedules import FAMILIES
+from lrtuner.schedules.grammar import Cooldown, Schedule, Warmup
+from lrtuner.space import Choice, LogUniform, Range
+
+WARMUP_FRACTIONS = Choice(values=(0.0, 0.02, 0.05, 0.1, 0.2))
+COOLDOWN_FRACTIONS = Choice(values=(0.0, 0.1, 0.2, 0.4, 0.6, 0.8))
+
+
+class SearchSpace(BaseModel):
+    """What a search may draw from: families, the shared ranges, and each family's own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    families: tuple[str, ...]
+    shared: dict[str, Range]
+    by_family: dict[str, dict[str, Range]]
+
+    def names(self, family: str) -> dict[str, Range]:
+        """All parameters of a point of `family`, `family` itself left out."""
+        return {**self.shared, **self.by_family[family]}
+
+
+def search_space(families: Sequence[str], lr_range: tuple[float, float]) -> SearchSpace:
+    """The space over `families` with the peak learning rate in `lr_range` (log-uniform)."""
+    low, high = lr_range
+    return SearchSpace(
+        families=tuple(families),
+        shared={"peak_lr": LogUniform(low=low, high=high), "warmup_fraction": WARMUP_FRACTIONS},
+        by_family={family: family_space(family) for family in families},
+    )
+
+
+def family_space(family: str) -> dict[str, Range]:
+    """The ranges of one family's own parameters, named `FAMILY.NAME`."""
+    body = FAMILIES[family]
+    space: dict[str, Range] = {f"{family}.{name}": r for name, r in body.space.items()}
+    if not body.decays_fully:
+        space[f"{family}.cooldown_fraction"] = COOLDOWN_FRACTIONS
+    return space
+
+
+def to_schedule(params: Mapping[str, Any], total_steps: int) -> Schedule:
+    """The schedule over `total_steps` steps that a point stands for.
+
+    Raises:
+        InvalidInputError: the point names no known family or lacks a parameter.
+    """
+    family = params.get("family")
+    if family not in FAMILIES:
+        raise InvalidInputError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}")
+    missing = family_space(family).keys() - params.keys()
+    if missing:
+        raise InvalidInputError(f"a {family} candidate needs {', '.join(sorted(missing))}")
+    own = {name.partition(".")[2]: value for name, value in params.items() if "." in name}
+    warmup_steps = float(round(params["warmup_fraction"] * total_steps))
+    cooldown_fraction = own.pop("cooldown_fraction", 0.0)
+    return Schedule(
+        total_steps=total_steps,
+        peak_lr=params["peak_lr"],
+        warmup=Warmup(steps=warmup_steps, start_factor=1.0 / (warmup_steps + 1.0))
+        if warmup_steps
+        else None,
+        body=FAMILIES[family].proposed(own, max(total_steps - warmup_steps, 1.0)),
+        cooldown=_cooldown(cooldown_fraction, total_steps),
+    )
+
+
+def linear_to_zero(peak_lr: float, warmup_fraction: float = 0.05) -> dict[str, Any]:
+    """The point of warmup and linear decay to zero: the default baseline."""
+    return {
+        "family": "polynomial",
+        "peak_lr": peak_lr,
+        "warmup_fraction": warmup_fraction,
+        "polynomial.power": 1.0,
+        "polynomial.end_factor": 0.0,
+    }
+
+
+def constant(peak_lr: float) -> dict[str, Any]:
+    """The point of a constant rate without warmup: what one gets without a schedule."""
+    return {
+        "family": "constant",
+        "peak_lr": peak_lr,
+        "warmup_fraction": 0.0,
+        "constant.cooldown_fraction": 0.0,
+    }
+
+
+def _cooldown(fraction: float, total_steps: int) -> Cooldown | None:
+    steps = float(round(fraction * total_steps))
+    if not steps:
+        return None
+    return Cooldown(start=total_steps - steps, steps=steps, end_factor=0.0, curve="linear")

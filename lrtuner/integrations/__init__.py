@@ -1,0 +1,1 @@
+"""Native schedulers from a schedule, one framework per module, imported only when asked for."""

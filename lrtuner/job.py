@@ -1,0 +1,189 @@
+"""A job: what to train, what to minimise, how much to spend, and what to compare with."""
+
+import hashlib
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from lrtuner.document import ScheduleDocument
+from lrtuner.schedules import FAMILIES
+from lrtuner.schedules.grammar import MAX_STEPS
+from lrtuner.sources import Config, DatasetSource, ModelSource, Optimizer, mismatch, split_sizes
+
+DEFAULT_PAIRS = 5
+
+
+def _known_families(value: Any) -> Any:
+    unknown = [name for name in value if name not in FAMILIES] if isinstance(value, list) else []
+    if unknown:
+        raise ValueError(f"unknown family {unknown[0]!r}; known: {', '.join(FAMILIES)}")
+    if isinstance(value, list) and len(set(value)) != len(value):
+        raise ValueError("a family is named twice")
+    return value
+
+
+def _no_nul(value: str) -> str:
+    if "\x00" in value or not value.isprintable():
+        raise ValueError("only printable characters are allowed")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_nul)]
+Key = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_no_nul)]
+Value = Annotated[str, Field(max_length=512), AfterValidator(_no_nul)]
+Families = Annotated[
+    Literal["all"] | Annotated[list[str], Field(min_length=1)], AfterValidator(_known_families)
+]
+PositiveLR = Annotated[float, Field(gt=0, le=1e6)]
+
+
+class Training(Config):
+    """How each run trains. Exactly one of `epochs` and `steps` says how long."""
+
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    steps: Annotated[int, Field(ge=2, le=MAX_STEPS)] | None = None
+    precision: Literal["float32"] = "float32"
+    grad_clip_norm: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give exactly one of epochs and steps")
+        return self
+
+    def total_steps(self, num_train: int) -> int:
+        """Updates in one full run over `num_train` examples; incomplete batches are dropped."""
+        return self.steps or (self.epochs or 0) * self.steps_per_epoch(num_train)
+
+    def steps_per_epoch(self, num_train: int) -> int:
+        """Whole batches in one pass over `num_train` examples."""
+        return num_train // self.batch_size
+
+
+class Objective(Config):
+    """The metric that decides, on the validation split, and which way is better."""
+
+    metric: Literal["val_loss", "val_accuracy"] = "val_loss"
+    direction: Literal["minimize", "maximize"] | None = None
+
+    @model_validator(mode="after")
+    def _direction_fits(self) -> Self:
+        natural = "minimize" if self.metric == "val_loss" else "maximize"
+        if self.direction not in (None, natural):
+            raise ValueError(f"{self.metric} can only be {natural}d, not {self.direction}d")
+        return self
+
+    @property
+    def sign(self) -> float:
+        """+1 when smaller is better, -1 when larger is."""
+        return 1.0 if self.metric == "val_loss" else -1.0
+
+
+class Budget(Config):
+    """What may be spent: full-training equivalents, everything charged, and at most so long."""
+
+    full_runs: Annotated[float, Field(ge=3, le=10_000)] = 30.0
+    max_minutes: Annotated[float, Field(gt=0, le=100_000)] | None = None
+
+
+class Search(Config):
+    """Which families to search, between which peak rates, how long, and how often to confirm."""
+
+    families: Families = "all"
+    lr_range: Annotated[list[PositiveLR], Field(min_length=2, max_length=2)] | None = None
+    budget: Budget = Budget()
+    confirm_pairs: Annotated[int, Field(ge=0, le=100)] = DEFAULT_PAIRS
+
+    @model_validator(mode="after")
+    def _range_is_upright(self) -> Self:
+        if self.lr_range and not self.lr_range[0] < self.lr_range[1]:
+            low, high = self.lr_range
+            raise ValueError(f"lr_range must be [low, high] with low < high, got [{low}, {high}]")
+        return self
+
+    @property
+    def family_names(self) -> list[str]:
+        """The families by name, `all` spelled out."""
+        return list(FAMILIES) if self.families == "all" else list(self.families)
+
+
+class RangeTest(Config):
+    """The sweep: `num_steps` rates from `min_lr` to `max_lr`, log-spaced, once per seed."""
+
+    min_lr: PositiveLR = 1e-6
+    max_lr: PositiveLR = 10.0
+    num_steps: Annotated[int, Field(ge=20, le=10_000)] = 100
+    num_seeds: Annotated[int, Field(ge=1, le=20)] = 3
+
+    @model_validator(mode="after")
+    def _range_is_upright(self) -> Self:
+        if not self.min_lr < self.max_lr:
+            raise ValueError(f"min_lr {self.min_lr} must be below max_lr {self.max_lr}")
+        return self
+
+
+class JobSpec(Config):
+    """The body of `POST /v1/jobs` and the content of a JOB.json file."""
+
+    name: Text | None = None
+    model: ModelSource
+    dataset: DatasetSource
+    optimizer: Optimizer
+    training: Training
+    objective: Objective = Objective()
+    search: Search = Search()
+    range_test: RangeTest = RangeTest()
+    baseline: ScheduleDocument | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    metadata: Annotated[dict[Key, Value], Field(max_length=32, default_factory=dict)]
+    webhook: None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        problem = mismatch(self.model, self.dataset)
+        if problem:
+            raise _problem("model.name", problem)
+        if self.objective.metric == "val_accuracy" and "tokens" in self.dataset.provides:
+            raise _problem("objective.metric", "val_accuracy needs a classification task")
+        if self.dataset.num_examples is not None:
+            self.total_steps(split_sizes(self.dataset.num_examples)[0])
+        return self
+
+    def total_steps(self, num_train: int) -> int:
+        """The updates of a full run over `num_train` examples.
+
+        Raises:
+            PydanticCustomError: (a ValueError) the batch is larger than the training split, the run
+                is shorter than 2 steps, or the baseline was made for another number of steps.
+        """
+        batch_size = self.training.batch_size
+        if batch_size > num_train:
+            raise _problem(
+                "training.batch_size",
+                f"{batch_size} is larger than the training split ({num_train})",
+            )
+        steps = self.training.total_steps(num_train)
+        if not 2 <= steps <= MAX_STEPS:
+            raise _problem(
+                "training.epochs", f"a run of {steps} steps; 2 to {MAX_STEPS} are possible"
+            )
+        if self.baseline and self.baseline.total_steps != steps:
+            raise _problem(
+                "baseline.total_steps",
+                f"{self.baseline.total_steps}, but this job trains {steps} steps: "
+                "rescale the schedule or change training",
+            )
+        return steps
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A 31-bit seed that depends on every part, and is the same in every process."""
+    text = "/".join(map(str, parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) % (2**31 - 1)
+
+
+def _problem(field: str, message: str) -> PydanticCustomError:
+    """An error of the whole spec that still names its field (dotted) in `ctx`."""
+    return PydanticCustomError("does_not_fit", "{problem}", {"problem": message, "field": field})

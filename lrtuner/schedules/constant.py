@@ -1,0 +1,31 @@
+"""The constant body."""
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+import numpy as np
+
+from lrtuner.schedules._base import Array, BaseBody
+
+
+class Constant(BaseBody):
+    """v(tau) = 1.
+
+    With a cooldown this is warmup-stable-decay (Hu et al. 2024, arXiv 2404.06395). After its end it
+    holds. torch: `ConstantLR(factor=1)`.
+    """
+
+    family: Literal["constant"] = "constant"
+
+    def factors(self, tau: Array) -> Array:
+        return np.ones_like(tau)
+
+    def expression(self) -> str:
+        return "1.0"
+
+    @classmethod
+    def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:  # noqa: ARG003
+        return cls()
+
+    def stretched(self, ratio: float) -> Self:  # noqa: ARG002
+        return self

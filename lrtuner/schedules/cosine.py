@@ -1,0 +1,45 @@
+"""Cosine annealing without restarts."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+
+from lrtuner.schedules._base import Array, BaseBody, Factor, Length
+from lrtuner.space import Choice, Range
+
+
+class Cosine(BaseBody):
+    """v(tau) = e + (1 - e) (1 + cos(pi u)) / 2,  u = min(tau / D, 1).
+
+    D `decay_steps`, e `end_factor`.
+
+    Loshchilov and Hutter 2017 (arXiv 1608.03983), one cycle. After D steps it holds e; torch's
+    `CosineAnnealingLR` rises again there. Keras: `CosineDecay`.
+    """
+
+    family: Literal["cosine"] = "cosine"
+    decay_steps: Length
+    end_factor: Factor = 0.0
+
+    space: ClassVar[Mapping[str, Range]] = {"end_factor": Choice(values=(0.0, 0.01, 0.1))}
+    decays_fully: ClassVar[bool] = True
+
+    def factors(self, tau: Array) -> Array:
+        u = np.clip(tau / self.decay_steps, 0.0, 1.0)
+        return self.end_factor + (1.0 - self.end_factor) * (1.0 + np.cos(np.pi * u)) / 2.0
+
+    def expression(self) -> str:
+        e, d = self.end_factor, self.decay_steps
+        return f"{e!r} + {1.0 - e!r} * (1.0 + math.cos(math.pi * min(tau / {d!r}, 1.0))) / 2.0"
+
+    @classmethod
+    def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:
+        return cls(decay_steps=decay_steps, end_factor=params["end_factor"])
+
+    def stretched(self, ratio: float) -> Self:
+        return self.model_copy(update={"decay_steps": self.decay_steps * ratio})
+
+    def boundaries(self, length: float) -> list[float]:
+        end = self.decay_steps - self.offset
+        return [end] if end <= length else []

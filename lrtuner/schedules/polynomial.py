@@ -1,0 +1,50 @@
+"""Polynomial decay; power 1 is linear decay."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from lrtuner.schedules._base import Array, BaseBody, Factor, Length
+from lrtuner.space import Choice, LogUniform, Range
+
+
+class Polynomial(BaseBody):
+    """v(tau) = e + (1 - e) (1 - u)^p,  u = min(tau / D, 1).
+
+    D `decay_steps`, p `power`, e `end_factor`.
+
+    Power 1 is linear decay; to zero it is a strong default (Defazio et al. 2023, arXiv 2310.07831).
+    After D steps it holds e. torch: `PolynomialLR` (e = 0); Keras: `PolynomialDecay`.
+    """
+
+    family: Literal["polynomial"] = "polynomial"
+    decay_steps: Length
+    power: Annotated[float, Field(gt=0, le=100)] = 1.0
+    end_factor: Factor = 0.0
+
+    space: ClassVar[Mapping[str, Range]] = {
+        "power": LogUniform(low=0.5, high=4.0),
+        "end_factor": Choice(values=(0.0, 0.01, 0.1)),
+    }
+    decays_fully: ClassVar[bool] = True
+
+    def factors(self, tau: Array) -> Array:
+        u = np.clip(tau / self.decay_steps, 0.0, 1.0)
+        return self.end_factor + (1.0 - self.end_factor) * (1.0 - u) ** self.power
+
+    def expression(self) -> str:
+        e, d, p = self.end_factor, self.decay_steps, self.power
+        return f"{e!r} + {1.0 - e!r} * (1.0 - min(tau / {d!r}, 1.0)) ** {p!r}"
+
+    @classmethod
+    def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:
+        return cls(decay_steps=decay_steps, power=params["power"], end_factor=params["end_factor"])
+
+    def stretched(self, ratio: float) -> Self:
+        return self.model_copy(update={"decay_steps": self.decay_steps * ratio})
+
+    def boundaries(self, length: float) -> list[float]:
+        end = self.decay_steps - self.offset
+        return [end] if end <= length else []

@@ -1,0 +1,271 @@
+"""What may be asked for: one config class per model, dataset and optimizer, and what fits what.
+
+A config class says names, arguments and ranges; the worker holds the builder of the same name.
+"""
+
+from typing import Annotated, ClassVar, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Config(BaseModel):
+    """A frozen model that refuses unknown fields, NaN, infinity and silent type conversion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+# Models -------------------------------------------------------------------------------------------
+
+Width = Annotated[int, Field(ge=1, le=65536)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class MlpArgs(Config):
+    """Hidden layer widths, activation between them and dropout after each."""
+
+    hidden: Annotated[list[Width], Field(max_length=32)] = [256, 256]
+    activation: Literal["relu", "tanh", "gelu"] = "relu"
+    dropout: Probability = 0.0
+
+
+class Mlp(Config):
+    """A fully connected network for classification."""
+
+    source: Literal["builtin"] = "builtin"
+    name: Literal["mlp"] = "mlp"
+    args: MlpArgs = MlpArgs()
+
+    accepts: ClassVar[frozenset[str]] = frozenset({"features", "images"})
+
+
+class ConvnetArgs(Config):
+    """Channels of each 3x3 convolution (batch norm, ReLU), then pooling and a linear layer."""
+
+    channels: Annotated[
+        list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1, max_length=16)
+    ] = [
+        16,
+        32,
+    ]
+    dropout: Probability = 0.0
+
+
+class Convnet(Config):
+    """A small convolutional network with batch normalisation for image classification."""
+
+    source: Literal["builtin"] = "builtin"
+    name: Literal["convnet"] = "convnet"
+    args: ConvnetArgs = ConvnetArgs()
+
+    accepts: ClassVar[frozenset[str]] = frozenset({"images"})
+
+
+class GptArgs(Config):
+    """Width (a multiple of `num_heads`), layers and heads of a decoder-only transformer."""
+
+    width: Annotated[int, Field(ge=8, le=4096)] = 64
+    num_layers: Annotated[int, Field(ge=1, le=64)] = 2
+    num_heads: Annotated[int, Field(ge=1, le=64)] = 4
+    dropout: Probability = 0.0
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} must be a multiple of num_heads {self.num_heads}")
+        return self
+
+
+class Gpt(Config):
+    """A small character-level transformer decoder for language modelling."""
+
+    source: Literal["builtin"] = "builtin"
+    name: Literal["gpt"] = "gpt"
+    args: GptArgs = GptArgs()
+
+    accepts: ClassVar[frozenset[str]] = frozenset({"tokens"})
+
+
+# The one line that a new model adds itself to.
+AnyModel = Mlp | Convnet | Gpt
+ModelSource = Annotated[AnyModel, Field(discriminator="name")]
+
+# Datasets -----------------------------------------------------------------------------------------
+
+
+class NoArgs(Config):
+    """Nothing to set."""
+
+
+class Digits(Config):
+    """1,797 grey images of handwritten digits, 8 x 8, ten classes (scikit-learn's copy)."""
+
+    source: Literal["builtin"] = "builtin"
+    name: Literal["digits"] = "digits"
+    args: NoArgs = NoArgs()
+
+    provides: ClassVar[frozenset[str]] = frozenset({"features", "images"})
+    num_examples: ClassVar[int | None] = 1797
+
+
+class BreastCancer(Config):
+    """569 tumours with 30 measured features, two classes (scikit-learn's copy)."""
+
+    source: Literal["builtin"] = "builtin"
+    name: Literal["breast_cancer"] = "breast_cancer"
+    args: NoArgs = NoArgs()
+
+    provides: ClassVar[frozenset[str]] = frozenset({"features"})
+    num_examples: ClassVar[int | None] = 569
+
+
+class Wine(Config):
+    """178 wines with 13 measured features, three classes (scikit-learn's copy)."""
+
+    source: Literal["builtin"] = "builtin"
+    name: Literal["wine"] = "wine"
+    args: NoArgs = NoArgs()
+
+    provides: ClassVar[frozenset[str]] = frozenset({"features"})
+    num_examples: ClassVar[int | None] = 178
+
+
+class TextArgs(Config):
+    """Characters read in all, and characters per example (the model's context)."""
+
+    max_chars: Annotated[int, Field(ge=10_000, le=50_000_000)] = 500_000
+    context_length: Annotated[int, Field(ge=8, le=1024)] = 64
+
+
+class PythonStdlibText(Config):
+    """Source text of the Python standard library on the worker's machine, as characters."""
+
+    source: Literal["builtin"] = "builtin"
+    name: Literal["python_stdlib_text"] = "python_stdlib_text"
+    args: TextArgs = TextArgs()
+
+    provides: ClassVar[frozenset[str]] = frozenset({"tokens"})
+    num_examples: ClassVar[int | None] = None
+
+
+# The one line that a new dataset adds itself to.
+AnyDataset = Digits | BreastCancer | Wine | PythonStdlibText
+DatasetSource = Annotated[AnyDataset, Field(discriminator="name")]
+
+# Optimizers ---------------------------------------------------------------------------------------
+
+WeightDecay = Annotated[float, Field(ge=0, le=10)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Epsilon = Annotated[float, Field(gt=0, le=1)]
+Betas = Annotated[list[Beta], Field(min_length=2, max_length=2)]
+
+
+class SgdArgs(Config):
+    """torch.optim.SGD without `lr`, which is what gets tuned."""
+
+    momentum: Beta = 0.0
+    nesterov: bool = False
+    weight_decay: WeightDecay = 0.0
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class Sgd(Config):
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"] = "sgd"
+    args: SgdArgs = SgdArgs()
+
+    default_lrs: ClassVar[tuple[float, ...]] = (0.1, 0.01)
+
+
+class AdamArgs(Config):
+    """torch.optim.Adam without `lr`; the weight decay is L2 added to the gradient."""
+
+    betas: Betas = [0.9, 0.999]
+    eps: Epsilon = 1e-8
+    weight_decay: WeightDecay = 0.0
+
+
+class Adam(Config):
+    """Adam (Kingma and Ba 2015, arXiv 1412.6980)."""
+
+    name: Literal["adam"] = "adam"
+    args: AdamArgs = AdamArgs()
+
+    default_lrs: ClassVar[tuple[float, ...]] = (3e-3, 1e-3)
+
+
+class AdamWArgs(Config):
+    """torch.optim.AdamW without `lr`; the weight decay is decoupled."""
+
+    betas: Betas = [0.9, 0.999]
+    eps: Epsilon = 1e-8
+    weight_decay: WeightDecay = 0.01
+
+
+class AdamW(Config):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
+
+    name: Literal["adamw"] = "adamw"
+    args: AdamWArgs = AdamWArgs()
+
+    default_lrs: ClassVar[tuple[float, ...]] = (3e-3, 1e-3)
+
+
+class RmspropArgs(Config):
+    """torch.optim.RMSprop without `lr`."""
+
+    alpha: Beta = 0.99
+    eps: Epsilon = 1e-8
+    momentum: Beta = 0.0
+    weight_decay: WeightDecay = 0.0
+
+
+class Rmsprop(Config):
+    """RMSprop (Tieleman and Hinton 2012)."""
+
+    name: Literal["rmsprop"] = "rmsprop"
+    args: RmspropArgs = RmspropArgs()
+
+    default_lrs: ClassVar[tuple[float, ...]] = (1e-2, 1e-3)
+
+
+# The one line that a new optimizer adds itself to.
+AnyOptimizer = Sgd | Adam | AdamW | Rmsprop
+Optimizer = Annotated[AnyOptimizer, Field(discriminator="name")]
+
+MODELS: dict[str, type[AnyModel]] = {m.model_fields["name"].default: m for m in get_args(AnyModel)}
+DATASETS: dict[str, type[AnyDataset]] = {
+    d.model_fields["name"].default: d for d in get_args(AnyDataset)
+}
+OPTIMIZERS: dict[str, type[AnyOptimizer]] = {
+    o.model_fields["name"].default: o for o in get_args(AnyOptimizer)
+}
+
+# What fits what -----------------------------------------------------------------------------------
+
+
+def mismatch(model: AnyModel, dataset: AnyDataset) -> str | None:
+    """Why `model` cannot train on `dataset`, with what would; None when it can."""
+    if model.accepts & dataset.provides:
+        return None
+    fitting = sorted(name for name, d in DATASETS.items() if d.provides & model.accepts)
+    return (
+        f"model {model.name!r} trains on {_either(model.accepts)}, but dataset {dataset.name!r} "
+        f"provides {_either(dataset.provides)}; datasets that fit: {', '.join(fitting)}"
+    )
+
+
+def split_sizes(num_examples: int) -> tuple[int, int, int]:
+    """How many examples train, validate and test: 70 %, 15 % and the rest."""
+    train = round(num_examples * 0.7)
+    validation = round(num_examples * 0.15)
+    return train, validation, num_examples - train - validation
+
+
+def _either(kinds: frozenset[str]) -> str:
+    return " or ".join(sorted(kinds))
