@@ -1,7 +1,23 @@
-"""What training costs, in full-training equivalents (FTE): 1 is one run over the whole horizon."""
+"""What training costs in full-training equivalents (FTE), and how a budget is divided.
+
+1 FTE is one run over the whole horizon. Everything is charged: sweeps, diverged runs, evaluation.
+"""
+
+from dataclasses import dataclass
 
 FORWARD_SHARE = 1.0 / 3.0
 """A forward pass beside a whole update: a backward pass costs about two forwards."""
+
+EVALUATION_SHARE = 0.05
+"""The most that evaluation along a run may add to its cost."""
+
+RANGE_TEST_SHARE = 0.1
+"""The most of a budget that the range test may take."""
+
+CONFIRM_SHARE = 0.5
+"""The most of a budget that is kept for confirmation pairs."""
+
+MAX_FINALISTS = 3
 
 
 def run_cost(updates: int, evaluated: int, batch_size: int, total_steps: int) -> float:
@@ -9,7 +25,42 @@ def run_cost(updates: int, evaluated: int, batch_size: int, total_steps: int) ->
     return (updates + FORWARD_SHARE * evaluated / batch_size) / total_steps
 
 
-def spread_over(total_steps: int, points: int) -> list[int]:
-    """After how many updates to evaluate: at most `points` of 1..total_steps, the last included."""
-    count = min(points, total_steps)
+def evaluation_steps(total_steps: int, batch_size: int, num_validation: int) -> list[int]:
+    """After how many updates to evaluate: up to 8 times within the share, the last included."""
+    affordable = int(EVALUATION_SHARE * total_steps * batch_size / (FORWARD_SHARE * num_validation))
+    count = max(1, min(8, affordable, total_steps))
     return sorted({round(total_steps * (i + 1) / count) for i in range(count)})
+
+
+def sweep_size(
+    full_runs: float, total_steps: int, num_seeds: int, num_steps: int, least: int
+) -> tuple[int, int]:
+    """Sweeps and steps of each that fit the range test's share: (0, 0) when not even one does.
+
+    Shorter sweeps come before fewer; a sweep of fewer than `least` steps says nothing.
+    """
+    affordable = int(RANGE_TEST_SHARE * full_runs * total_steps)
+    seeds = min(num_seeds, affordable // least)
+    return (seeds, min(num_steps, affordable // seeds)) if seeds else (0, 0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many FTE the search may reach, and how many runs follow it."""
+
+    search_until: float
+    finalists: int
+    pairs: int
+
+
+def plan(full_runs: float, spent: float, run: float, asked_pairs: int) -> Plan:
+    """Divide what is left after the range test; `run` is the cost of one full run.
+
+    Pairs come first, up to half of the budget, then a finalists' round (up to three candidates and
+    the baseline on one more seed) if at least six runs remain for the search.
+    """
+    pairs = min(asked_pairs, int(CONFIRM_SHARE * full_runs / (2 * run)))
+    left = full_runs - spent - 2 * pairs * run
+    finalists = max(0, min(MAX_FINALISTS, int(left / run) - 6 - 1))
+    reserve = (2 * pairs + (finalists + 1 if finalists else 0)) * run
+    return Plan(search_until=full_runs - reserve, finalists=finalists, pairs=pairs)

@@ -58,18 +58,6 @@ class TrialRecord(Record):
     error: Failure | None = None
 
 
-class Sweep(Record):
-    """One pass of the LR range test: `lrs[i]` is the rate of update i, `losses[i]` its loss before.
-
-    Losses after the sweep stopped, and non-finite ones, are null.
-    """
-
-    seed: int
-    lrs: list[float]
-    losses: list[float | None]
-    stopped_at: int | None = None
-
-
 class Progress(Record):
     """How far a job is. `budget_spent` is in full-training equivalents."""
 

@@ -1,0 +1,46 @@
+"""Data as tensors: three splits, moved to the device once."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples and their targets, first dimension the example; both lie on one device."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def to(self, device: torch.device) -> "Split":
+        """The same split on `device`."""
+        return Split(self.inputs.to(device), self.targets.to(device))
+
+
+@dataclass(frozen=True)
+class Data:
+    """Three disjoint splits; `num_classes` counts classes, or the characters of a vocabulary."""
+
+    num_classes: int
+    train: Split
+    validation: Split
+    test: Split
+
+    def to(self, device: torch.device) -> "Data":
+        """The same data on `device`."""
+        moved = (split.to(device) for split in (self.train, self.validation, self.test))
+        return Data(self.num_classes, *moved)
+
+    def digest(self) -> str:
+        """A digest of every example, target and split boundary."""
+        hashed = hashlib.sha256()
+        for split in (self.train, self.validation, self.test):
+            for tensor in (split.inputs, split.targets):
+                hashed.update(str(tuple(tensor.shape)).encode())
+                hashed.update(tensor.contiguous().cpu().numpy().tobytes())
+        return "sha256:" + hashed.hexdigest()

@@ -1,0 +1,101 @@
+"""What is trained: data on the device, the model, its loss, and its evaluation."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lrtuner.errors import JobFailedError
+from lrtuner.job import JobSpec, derived_seed
+from worker.data import Data, Split
+from worker.sources import DATASETS, MODELS
+
+EVALUATION_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job's training problem, ready to be trained any number of times."""
+
+    spec: JobSpec
+    data: Data
+    build_model: Callable[[], nn.Module]
+    device: torch.device
+    total_steps: int
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per update."""
+        return self.spec.training.batch_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates per pass over the training split; an incomplete batch is dropped."""
+        return len(self.data.train) // self.batch_size
+
+    def model(self, seed: int) -> nn.Module:
+        """A freshly initialised model on the device; the same weights for the same seed.
+
+        Leaves torch's global generator in a state that depends on `seed` alone, so that dropout
+        masks repeat as well.
+        """
+        torch.manual_seed(derived_seed(seed, "init"))
+        model = self.build_model().to(self.device)
+        torch.manual_seed(derived_seed(seed, "dropout"))
+        return model
+
+    def batches(self, seed: int, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """`count` training batches, reshuffled each epoch; the same order for the same seed."""
+        generator = torch.Generator().manual_seed(derived_seed(seed, "order"))
+        train, size = self.data.train, self.batch_size
+        left = count
+        while left > 0:
+            order = torch.randperm(len(train), generator=generator).to(self.device)
+            for index in order.split(size)[: min(left, self.steps_per_epoch)]:
+                yield train.inputs.index_select(0, index), train.targets.index_select(0, index)
+            left -= self.steps_per_epoch
+
+
+def loss_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy over every target: classes of examples, or characters of a text."""
+    logits = model(inputs)
+    return functional.cross_entropy(logits.flatten(0, -2), targets.flatten())
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Split) -> dict[str, float]:
+    """Mean `loss` and `accuracy` over a split, in evaluation mode; the mode is put back."""
+    was_training = model.training
+    model.eval()
+    loss, correct, total = 0.0, 0, 0
+    for start in range(0, len(split), EVALUATION_BATCH):
+        targets = split.targets[start : start + EVALUATION_BATCH].flatten()
+        logits = model(split.inputs[start : start + EVALUATION_BATCH]).flatten(0, -2)
+        loss += functional.cross_entropy(logits, targets, reduction="sum").item()
+        correct += int((logits.argmax(dim=-1) == targets).sum().item())
+        total += targets.numel()
+    model.train(was_training)
+    return {"loss": loss / total, "accuracy": correct / total}
+
+
+def make_task(spec: JobSpec, device: torch.device) -> Task:
+    """Build the data once, and check that the model fits it, before anything trains.
+
+    Raises:
+        JobFailedError: the job's lengths do not fit the data, or the model cannot be built for it.
+    """
+    data = DATASETS[type(spec.dataset)](spec.dataset, derived_seed(spec.seed, "split"))
+    try:
+        total_steps = spec.total_steps(len(data.train))
+    except ValueError as error:
+        raise JobFailedError(str(error)) from error
+    data = data.to(device)
+    return Task(
+        spec=spec,
+        data=data,
+        build_model=lambda: MODELS[type(spec.model)](spec.model, data),
+        device=device,
+        total_steps=total_steps,
+    )
