@@ -97,10 +97,10 @@ def sweep_rates(min_lr: float, max_lr: float, num_steps: int) -> list[float]:
 def analyse(sweep: Sweep) -> Analysis:
     """Read one sweep: smooth, test for a signal against the noise, locate its points.
 
-    With x = log10(lr) and W a row-normalised Gaussian kernel (sigma 0.2 decades): the smoothed loss
-    is W times the loss clipped at three times its start; the noise of it is 1.4826 MAD(residuals) /
-    sqrt(effective points). A descent smaller than four times the noise, or than 2 % of the start,
-    is no signal. Points to the right of the minimum are never used for a suggestion of descent.
+    With x = log10(lr) and W a row-normalised Gaussian kernel (sigma 0.2 decades), the smoothed loss
+    is W times the running median of three, clipped at three times its start. Its noise is 1.4826
+    MAD(residuals) / sqrt(effective points). A descent smaller than four times the noise, or than
+    2 % of the start, is no signal. Nothing right of the minimum is used for a point of descent.
     """
     finite = [loss is not None for loss in sweep.losses]
     count = finite.index(False) if False in finite else len(finite)
@@ -188,14 +188,21 @@ def summary(analyses: list[Analysis]) -> tuple[Status, str]:
 
 def _smoothed(x: Array, losses: Array) -> tuple[Array, float]:
     start = float(np.median(losses[: max(5, len(losses) // 10)]))
-    clipped = np.minimum(losses, 3.0 * start) if start > 0 else losses
+    calm = _median_of_three(losses)  # one outlier among batches is no divergence
+    clipped = np.minimum(calm, 3.0 * start) if start > 0 else calm
     weights = np.exp(-0.5 * ((x[:, None] - x[None, :]) / SIGMA_DECADES) ** 2)
     weights /= weights.sum(axis=1, keepdims=True)
     smoothed: Array = weights @ clipped
-    residuals = (clipped - smoothed)[: max(len(x) // 2, 5)]
+    residuals = (losses - smoothed)[: max(len(x) // 2, 5)]
     effective = 1.0 / float(np.sum(weights[len(x) // 3] ** 2))
     spread = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
     return smoothed, spread / math.sqrt(effective)
+
+
+def _median_of_three(losses: Array) -> Array:
+    padded = np.pad(losses, 1, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 3)
+    return np.median(windows, axis=1)
 
 
 def _reached(smoothed: Array, lowest: int, level: float) -> int:

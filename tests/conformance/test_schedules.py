@@ -1,0 +1,206 @@
+"""The contract of a schedule family: every family through the same tests."""
+
+import math
+import pkgutil
+
+import numpy as np
+import pytest
+
+import lrtuner.schedules
+from lrtuner.candidates import family_space, to_schedule
+from lrtuner.document import load
+from lrtuner.schedules import FAMILIES
+from lrtuner.schedules.curves import COOLDOWNS, WARMUPS
+from lrtuner.schedules.grammar import Cooldown, Schedule, Warmup
+from tests.conformance.samples import SAMPLES, config
+
+every_sample = pytest.mark.parametrize("schedule", SAMPLES.values(), ids=SAMPLES)
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+def test_every_module_is_a_registered_family():
+    modules = {module.name for module in pkgutil.iter_modules(lrtuner.schedules.__path__)}
+    assert modules - {"_base", "grammar", "curves"} == set(FAMILIES)
+
+
+def test_the_curves_the_grammar_accepts_are_the_registered_ones():
+    for model, curves in ((Warmup, WARMUPS), (Cooldown, COOLDOWNS)):
+        assert set(model.model_json_schema()["properties"]["curve"]["enum"]) == set(curves)
+
+
+@pytest.mark.parametrize("curve", [*WARMUPS.values(), *COOLDOWNS.values()])
+def test_a_curve_is_monotone_between_0_and_1_and_its_source_says_the_same(curve):
+    u = np.linspace(0.0, 1.0, 101)
+    values = curve(u)
+    ends = sorted([values[0], values[-1]])
+    assert ends == pytest.approx([0.0, 1.0], abs=1e-15)
+    assert np.all(np.diff(values) >= 0) or np.all(np.diff(values) <= 0)
+    sourced = [eval(curve.expression, {"math": math, "u": float(x)}) for x in u]
+    np.testing.assert_allclose(sourced, values, rtol=0, atol=1e-15)
+
+
+@every_sample
+def test_rates_are_finite_and_never_negative(schedule):
+    values = schedule.values()
+    assert values.shape == (schedule.total_steps,)
+    assert values.dtype == np.float64
+    assert np.all(np.isfinite(values))
+    assert np.all(values >= 0)
+
+
+@every_sample
+def test_one_step_and_all_steps_agree_bit_for_bit(schedule):
+    assert [schedule(t) for t in range(schedule.total_steps)] == schedule.values().tolist()
+
+
+@every_sample
+def test_after_the_end_the_rate_holds_and_does_not_rebound(schedule):
+    end = schedule.total_steps
+    held = schedule(end)
+    assert held <= schedule(end - 1)
+    assert all(schedule(end + k) == held for k in (1, 2, 10, 1000, 10**9))
+
+
+@every_sample
+def test_json_round_trip_gives_the_same_schedule_and_the_same_rates(schedule):
+    again = Schedule.model_validate_json(schedule.model_dump_json())
+    assert again == schedule
+    assert again.values().tolist() == schedule.values().tolist()
+    assert load(config(schedule).document)(0) == schedule(0)
+
+
+@every_sample
+def test_the_body_as_source_says_the_same_as_the_formula(schedule):
+    tau = np.linspace(0, 2.0 * schedule.total_steps, 57)
+    sourced = [eval(schedule.body.expression(), {"math": math, "tau": float(x)}) for x in tau]
+    np.testing.assert_allclose(sourced, schedule.body.factors(tau), rtol=1e-13, atol=1e-15)
+
+
+@every_sample
+def test_rescaling_keeps_the_shape(schedule):
+    longer = schedule.rescaled(3 * schedule.total_steps)
+    assert longer.total_steps == 3 * schedule.total_steps
+    steps = np.arange(schedule.total_steps)
+    np.testing.assert_allclose(longer(3.0 * steps), schedule(steps), rtol=1e-9, atol=1e-12)
+
+
+@every_sample
+def test_checkpoints_are_true_and_include_both_ends(schedule):
+    points = schedule.checkpoints()
+    assert 1 <= len(points) <= 12
+    assert points[0][0] == 0
+    assert points[-1][0] == schedule.total_steps - 1
+    assert all(schedule(step) == rate for step, rate in points)
+
+
+@every_family
+@pytest.mark.parametrize("u", [0.0, 0.25, 0.5, 0.99, 1.0])
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.2])
+def test_every_point_of_the_space_is_a_schedule_that_starts_at_its_peak_and_falls(
+    family, u, warmup
+):
+    point = {name: span.at(u) for name, span in family_space(family).items()}
+    schedule = to_schedule(
+        {"family": family, "peak_lr": 0.3, "warmup_fraction": warmup, **point}, 200
+    )
+    values = schedule.values()
+    peak = round(warmup * 200)
+    assert values[peak] == pytest.approx(0.3)
+    assert np.all(np.diff(values[: peak + 1]) > 0)
+    assert np.all(np.diff(values[peak:]) <= 1e-15)
+    assert values[0] > 0
+
+
+@every_family
+def test_the_docstring_gives_the_formula(family):
+    assert "v(tau) =" in (FAMILIES[family].__doc__ or "")
+
+
+# Values published for the grammar (peak 0.1; `w` is linear warmup of 10 steps from 0.1).
+W = {"steps": 10.0, "start_factor": 0.1, "curve": "linear"}
+GOLDEN = {
+    "w + polynomial p2": (
+        {"body": {"family": "polynomial", "decay_steps": 90.0, "power": 2.0, "end_factor": 0.01}},
+        [0.01, 0.055, 0.091, 0.1, 0.0315555555556, 0.00588888888889, 0.00101222222222, 0.001],
+    ),
+    "w + linear": (
+        {"body": {"family": "polynomial", "decay_steps": 90.0}},
+        [0.01, 0.055, 0.091, 0.1, 0.0555555555556, 0.0222222222222, 0.00111111111111, 0.0],
+    ),
+    "w + cosine": (
+        {"body": {"family": "cosine", "decay_steps": 90.0, "end_factor": 0.01}},
+        [0.01, 0.055, 0.091, 0.1, 0.0590955847945, 0.0125808000656, 0.00103015406255, 0.001],
+    ),
+    "w + stable + linear cooldown": (
+        {"body": {"family": "constant"}, "cooldown": {"start": 80.0, "steps": 20.0}},
+        [0.01, 0.055, 0.091, 0.1, 0.1, 0.1, 0.005, 0.0],
+    ),
+    "w + stable + 1-sqrt cooldown": (
+        {
+            "body": {"family": "constant"},
+            "cooldown": {"start": 80.0, "steps": 20.0, "curve": "one_minus_sqrt"},
+        },
+        [0.01, 0.055, 0.091, 0.1, 0.1, 0.1, 0.00253205655191, 0.0],
+    ),
+    "exponential": (
+        {"total_steps": 200, "warmup": None, "body": {"family": "exponential", "decay_steps": 20.0, "rate": 0.5}},
+        [0.1, 0.0840896415254, 0.0732042847973, 0.0707106781187, 0.0176776695297, 0.00625, 0.003235202887, 0.0015625],
+    ),
+    "step": (
+        {"total_steps": 200, "warmup": None, "body": {"family": "step", "every": 10.0, "rate": 0.5}},
+        [0.1, 0.1, 0.1, 0.05, 0.003125, 0.000390625, 0.0001953125, 2.44140625e-05],
+    ),
+    "step, offset 1": (
+        {"total_steps": 200, "warmup": None, "body": {"family": "step", "every": 10.0, "rate": 0.5, "offset": 1}},
+        [0.1, 0.1, 0.05, 0.05, 0.003125, 0.000390625, 9.765625e-05, 2.44140625e-05],
+    ),
+    "inverse time": (
+        {"total_steps": 200, "warmup": None, "body": {"family": "inverse_time", "decay_steps": 20.0, "rate": 0.5}},
+        [0.1, 0.0888888888889, 0.0816326530612, 0.08, 0.0444444444444, 0.0333333333333, 0.0287769784173, 0.025],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("parts", "rates"), GOLDEN.values(), ids=GOLDEN)
+def test_golden_values(parts, rates):
+    schedule = Schedule.model_validate({"total_steps": 100, "peak_lr": 0.1, "warmup": W, **parts})
+    np.testing.assert_allclose(schedule([0, 5, 9, 10, 50, 80, 99, 120]), rates, rtol=1e-11)
+
+
+def _native(make):
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = make(torch.optim.lr_scheduler, optimizer)
+    rates = []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+NATIVE = {
+    "ConstantLR": (lambda s, o: s.ConstantLR(o, factor=1.0), {"family": "constant"}),
+    "StepLR": (
+        lambda s, o: s.StepLR(o, step_size=7, gamma=0.6),
+        {"family": "step", "every": 7.0, "rate": 0.6},
+    ),
+    "ExponentialLR": (
+        lambda s, o: s.ExponentialLR(o, gamma=0.97),
+        {"family": "exponential", "decay_steps": 1.0, "rate": 0.97},
+    ),
+    "PolynomialLR": (
+        lambda s, o: s.PolynomialLR(o, total_iters=100, power=1.7),
+        {"family": "polynomial", "decay_steps": 100.0, "power": 1.7},
+    ),
+    "CosineAnnealingLR": (
+        lambda s, o: s.CosineAnnealingLR(o, T_max=100, eta_min=0.004),
+        {"family": "cosine", "decay_steps": 100.0, "end_factor": 0.04},
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "body"), NATIVE.values(), ids=NATIVE)
+def test_the_formula_is_torchs(make, body):
+    schedule = Schedule.model_validate({"total_steps": 100, "peak_lr": 0.1, "body": body})
+    np.testing.assert_allclose(schedule.values(), _native(make), rtol=0, atol=1e-12 * 0.1)

@@ -1,0 +1,48 @@
+"""`python -m worker`: one worker, until it is told to stop."""
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+
+from lrtuner.errors import LRTunerError
+from lrtuner.store import open_database
+from lrtuner.store.migrate import is_current
+from worker.loop import Worker
+from worker.settings import Settings
+
+
+def main() -> int:
+    """Run a worker; SIGTERM and Ctrl-C hand the job back and stop."""
+    parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
+    parser.add_argument(
+        "--exit-with-parent", action="store_true", help="stop when standard input ends"
+    )
+    arguments = parser.parse_args()
+    settings = Settings()
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
+    )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if arguments.exit_with_parent:
+        threading.Thread(target=_stop_at_eof, args=(stop,), daemon=True).start()
+    try:
+        database = open_database(settings.database_url)
+        if not is_current(database):
+            sys.exit(f"{database} is not migrated to this version: run `lrtuner migrate`")
+        Worker(database, settings, stop).run()
+    except LRTunerError as error:
+        sys.exit(str(error))
+    return 0
+
+
+def _stop_at_eof(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

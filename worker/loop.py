@@ -1,0 +1,262 @@
+"""Claim a job, supervise the process that trains it, and write down what it says.
+
+The supervisor never trains, so its heartbeat is never late. It writes through the fence: once its
+lease is lost nothing it says is stored, and it drops the job.
+"""
+
+import logging
+import queue as queues
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from lrtuner.errors import LeaseLostError
+from lrtuner.lifecycle import JobStatus, Stage, TrialState
+from lrtuner.store import Claim, Database, DatabaseDownError, queue, reading
+from worker.process import Child, described
+from worker.settings import Settings
+
+log = logging.getLogger("lrtuner.worker")
+
+MAX_CRASHES = 3
+"""So often may the process of one job die in one attempt before the job is failed."""
+
+_RETRY_SECONDS = 0.5
+_PAGE = 500
+
+
+class Worker:
+    """One worker: one job at a time, until `stop` is set."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        stop: threading.Event,
+        start_child: Callable[[dict[str, Any]], Child] = Child,
+    ) -> None:
+        self.database, self.settings, self.stop = database, settings, stop
+        self.start_child = start_child
+        self.owner = f"worker-{uuid.uuid4()}"  # fresh for every process: never mistaken for another
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        log.info("%s waits for jobs in %s", self.owner, self.database)
+        while not self.stop.is_set():
+            if not self.work_once():
+                # jitter, so that many idle workers do not ask in step
+                self.stop.wait(self.settings.poll_seconds * random.uniform(0.5, 1.5))
+        log.info("%s stops", self.owner)
+
+    def work_once(self) -> bool:
+        """Claim a job if there is one and see it through; False if there was none."""
+        try:
+            with self.database.writing() as connection:
+                queue.reap(connection)
+                claim = queue.claim(
+                    connection, owner=self.owner, lease_seconds=self.settings.lease_seconds
+                )
+        except DatabaseDownError as error:
+            log.warning("the database does not answer: %s", error)
+            return False
+        if claim is None:
+            return False
+        log.info("job %s attempt %d begins", claim.job_id, claim.attempt)
+        outcome = Supervisor(self, claim).run()
+        log.info("job %s attempt %d: %s", claim.job_id, claim.attempt, outcome)
+        return True
+
+
+class Supervisor:
+    """One attempt at one job."""
+
+    def __init__(self, worker: Worker, claim: Claim) -> None:
+        self.worker, self.claim = worker, claim
+        self.database, self.settings = worker.database, worker.settings
+        self.began = self.renewed = self.beat = time.monotonic()
+        self.crashes = 0
+        self.in_flight: dict[str, Any] | None = None  # the trial that is training now
+
+    def run(self) -> str:
+        """See the job through to its end or ours; what became of it, in a word."""
+        try:
+            while True:
+                child = self.worker.start_child(self._order())
+                try:
+                    outcome = self._follow(child)
+                finally:
+                    status = child.end()
+                if outcome:
+                    return outcome
+                if self._crashed(status):
+                    return "failed"
+        except LeaseLostError:
+            return self._let_go()
+
+    def _let_go(self) -> str:
+        """A write was refused: because the job is being cancelled, or because it is not ours."""
+        try:
+            if self._heartbeat() is JobStatus.CANCELLING:
+                self._write(queue.confirm_cancelled)
+                return "cancelled"
+        except LeaseLostError:
+            pass
+        return "lease lost, dropped"
+
+    def _follow(self, child: Child) -> str | None:
+        """Handle messages and heartbeats until the job ends; None when the child just died."""
+        while True:
+            if self.worker.stop.is_set():
+                child.end()
+                self._write(queue.release)
+                return "handed back"
+            if time.monotonic() - self.beat >= self.settings.heartbeat_seconds:
+                self.beat = time.monotonic()
+                if self._heartbeat() is JobStatus.CANCELLING:
+                    child.end()
+                    self._write(queue.confirm_cancelled)
+                    return "cancelled"
+            try:
+                message = child.next_message(timeout=self.settings.heartbeat_seconds / 2)
+            except queues.Empty:
+                continue
+            if message is None:
+                return None
+            ended = self._handle(message)
+            if ended:
+                return ended
+
+    def _handle(self, message: dict[str, Any]) -> str | None:
+        """Store one message; how the job ended, if it did."""
+        match message["type"]:
+            case "finished":
+                self._write(queue.succeed, recommendation=message["recommendation"])
+                return "succeeded"
+            case "failed":
+                self._write(queue.fail, error=message["error"])
+                return f"failed: {message['error']['message']}"
+            case "event":
+                content = {k: message[k] for k in ("kind", "phase", "message", "data")}
+                self._write(queue.add_event, **content)
+            case "progress":
+                self._write(queue.set_progress, progress=message["progress"])
+            case "stage_finished":
+                stage, result = Stage(message["stage"]), message["result"]
+                self._write(queue.finish_stage, stage=stage, result=result)
+            case "trial_started":
+                self.in_flight = trial = message["trial"]
+                self._write(
+                    queue.start_trial,
+                    number=trial["number"],
+                    phase=trial["phase"],
+                    document=trial,
+                )
+            case "trial_finished":
+                self._finish_trial(message["trial"])
+        return None
+
+    def _finish_trial(self, trial: dict[str, Any]) -> None:
+        self.in_flight = None
+        self._write(
+            queue.finish_trial,
+            number=trial["number"],
+            state=TrialState(trial["state"]),
+            value=trial["value"],
+            cost=trial["cost"],
+            document=trial,
+        )
+        self._write(
+            queue.add_event,
+            kind="trial.finished",
+            phase=trial["phase"],
+            message=_told(trial),
+            data={k: trial[k] for k in ("number", "purpose", "arm", "state", "value", "cost")},
+        )
+
+    def _crashed(self, status: int) -> bool:
+        """Record that the child died; True when the job is given up."""
+        self.crashes += 1
+        reason = described(status)
+        log.warning("job %s: %s", self.claim.job_id, reason)
+        trial = self.in_flight
+        if trial:
+            error = {"code": "process_died", "message": reason}
+            self._finish_trial({**trial, "state": TrialState.FAILED, "error": error})
+        if self.crashes < MAX_CRASHES:
+            self._write(
+                queue.add_event,
+                kind="process.restarted",
+                phase=trial["phase"] if trial else None,
+                message=f"{reason}; a new one goes on from the last finished run",
+                data={"status": status},
+            )
+            return False
+        message = f"{reason}, {self.crashes} times in this attempt"
+        self._write(queue.fail, error={"code": "process_died", "message": message})
+        return True
+
+    def _order(self) -> dict[str, Any]:
+        """What the child must know: the job, what is done already, and where to train."""
+        with self.database.reading() as connection:
+            stages = reading.list_stages(connection, self.claim.job_id)
+            trials: list[dict[str, Any]] = []
+            last = -1
+            while page := reading.list_trials(
+                connection, self.claim.job_id, after=last, limit=_PAGE
+            ):
+                trials += [row.document for row in page if row.state.is_finished]
+                last = page[-1].number
+        return {
+            "job_id": self.claim.job_id,
+            "spec": self.claim.spec,
+            "stages": stages,
+            "trials": trials,
+            "elapsed_seconds": self.claim.elapsed_seconds + time.monotonic() - self.began,
+            "device": self.settings.device,
+            "public_url": self.settings.public_url,
+            "memory_limit_mb": self.settings.memory_limit_mb,
+        }
+
+    def _heartbeat(self) -> JobStatus:
+        lease = self.settings.lease_seconds
+        try:
+            with self.database.writing() as connection:
+                status = queue.heartbeat(connection, self.claim, lease_seconds=lease)
+        except DatabaseDownError:
+            if time.monotonic() - self.renewed > lease:
+                raise LeaseLostError from None
+            return JobStatus.RUNNING
+        self.renewed = time.monotonic()
+        return status
+
+    def _write(self, verb: Callable[..., None], **content: Any) -> None:
+        """One verb in one transaction; tried again while the database is away and the lease lasts.
+
+        Raises:
+            LeaseLostError: the job is no longer ours, or the database was away for too long.
+        """
+        while True:
+            try:
+                with self.database.writing() as connection:
+                    verb(connection, self.claim, **content)
+            except DatabaseDownError:
+                if time.monotonic() - self.renewed > self.settings.lease_seconds:
+                    raise LeaseLostError from None
+                self.worker.stop.wait(_RETRY_SECONDS)
+            else:
+                self.renewed = time.monotonic()
+                return
+
+
+def _told(trial: dict[str, Any]) -> str:
+    """A finished trial in one line."""
+    schedule = trial["schedule"]
+    what = f"run {trial['number']} ({trial['purpose']}): {schedule['body']['family']}"
+    what += f", peak {schedule['peak_lr']:.4g}"
+    if trial["value"] is not None:
+        return f"{what}: {trial['value']:.5g}"
+    reason = f": {trial['error']['message']}" if trial["error"] else ""
+    return f"{what} {trial['state']}{reason}"

@@ -1,0 +1,49 @@
+"""Settings of a worker: environment variables with the prefix LRTUNER_."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lrtuner.store import url_from_environment
+
+
+class Settings(BaseSettings):
+    """What a worker can be told; the README lists every one."""
+
+    model_config = SettingsConfigDict(env_prefix="LRTUNER_", frozen=True)
+
+    database_url: str = Field(
+        default_factory=url_from_environment,
+        description="Where jobs are kept; SQLite in the data folder by default.",
+    )
+    data_dir: Path = Field(default=Path(".lrtuner"), description="Folder of the default database.")
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$",
+        description="Where to train: auto, cpu, cuda, cuda:N or mps.",
+    )
+    public_url: str = Field(
+        default="http://127.0.0.1:8470",
+        description="Address under which the API is reached; written into `$schema`.",
+    )
+    lease_seconds: float = Field(
+        default=30.0, ge=2, description="How long a silent worker keeps its job."
+    )
+    heartbeat_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=10,
+        description="How often a worker renews its lease and looks for a cancel.",
+    )
+    poll_seconds: float = Field(
+        default=0.5, gt=0, le=60, description="How often an idle worker looks for a job."
+    )
+    memory_limit_mb: int | None = Field(
+        default=None,
+        ge=256,
+        description="Most memory (data, MiB) of a job's process; no limit by default.",
+    )
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
+    )
