@@ -17,6 +17,9 @@ RANGE_TEST_SHARE = 0.1
 CONFIRM_SHARE = 0.5
 """The most of a budget that is kept for confirmation pairs."""
 
+MIN_SEARCH_RUNS = 6
+"""Runs that the search gets before anything is kept for what follows it."""
+
 MAX_FINALISTS = 3
 
 
@@ -56,11 +59,11 @@ class Plan:
 def plan(full_runs: float, spent: float, run: float, asked_pairs: int) -> Plan:
     """Divide what is left after the range test; `run` is the cost of one full run.
 
-    Pairs come first, up to half of the budget, then a finalists' round (up to three candidates and
-    the baseline on one more seed) if at least six runs remain for the search.
+    The search gets its first six runs; then come the pairs, up to half of the budget; then a
+    finalists' round (up to three candidates and the baseline on one more seed); then more search.
     """
-    pairs = min(asked_pairs, int(CONFIRM_SHARE * full_runs / (2 * run)))
-    left = full_runs - spent - 2 * pairs * run
-    finalists = max(0, min(MAX_FINALISTS, int(left / run) - 6 - 1))
+    spare = int((full_runs - spent) / run) - MIN_SEARCH_RUNS
+    pairs = max(0, min(asked_pairs, int(CONFIRM_SHARE * full_runs / (2 * run)), spare // 2))
+    finalists = max(0, min(MAX_FINALISTS, spare - 2 * pairs - 1))
     reserve = (2 * pairs + (finalists + 1 if finalists else 0)) * run
     return Plan(search_until=full_runs - reserve, finalists=finalists, pairs=pairs)

@@ -7,6 +7,7 @@
     │   └── UnsupportedError       a request that is well formed, and that this version cannot do
     ├── NotFoundError              no such job, family, format or schema
     ├── ConflictError              the thing exists, but its state forbids the request
+    ├── DatabaseDownError          the database does not answer; what was asked may or may not hold
     ├── LeaseLostError             a worker wrote under an attempt that is no longer its own
     └── JobFailedError             a job cannot go on; its evidence is kept
         └── NothingTrainedError    every trial of a job diverged or failed
@@ -61,6 +62,12 @@ class ConflictError(LRTunerError):
     """The current state does not allow this."""
 
     code = "conflict"
+
+
+class DatabaseDownError(LRTunerError):
+    """The database does not answer."""
+
+    code = "database_down"
 
 
 class LeaseLostError(LRTunerError):

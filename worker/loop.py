@@ -13,9 +13,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from lrtuner.errors import LeaseLostError
+from lrtuner.errors import DatabaseDownError, LeaseLostError
 from lrtuner.lifecycle import JobStatus, Stage, TrialState
-from lrtuner.store import Claim, Database, DatabaseDownError, queue, reading
+from lrtuner.store import Claim, Database, queue, reading
 from worker.process import Child, described
 from worker.settings import Settings
 

@@ -248,6 +248,8 @@ class Pipeline:
             raise NothingTrainedError(self._why_nothing_trained())
 
     def _why_nothing_trained(self) -> str:
+        if not self.trials:
+            return "the budget (full_runs or max_minutes) was spent before a run could start"
         reasons = [t.error for t in self.trials if t.error]
         last = f"; the last: {reasons[-1].code}: {reasons[-1].message}" if reasons else ""
         return f"none of {len(self.trials)} runs trained to its end{last}"

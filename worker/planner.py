@@ -1,9 +1,10 @@
 """Which run comes next, as a pure function of the runs so far.
 
 Nothing is remembered elsewhere, so a job that was killed goes on exactly as if it had not been.
-The search first tunes the peak of the plain baselines (linear to zero, constant), then tries each
-family once in the middle of its space at the tuned peak, and gives the rest to the sampler. All
-search runs share one seed: the same initial weights and data order for every schedule.
+The search first runs the plain baselines (linear to zero, constant) at a few peaks, then each
+family once in the middle of its space at the best of those peaks, finishes tuning the baselines,
+and gives the rest to the sampler. All search runs share one seed: the same initial weights and data
+order for every schedule.
 """
 
 import math
@@ -89,15 +90,15 @@ class Search:
         yield linear_to_zero(self._within(decaying * LR_STEP)), "baseline"
         yield linear_to_zero(self._within(decaying / LR_STEP)), "baseline"
         tuning = [t for t in trials if t.purpose == "baseline" and _is_linear(t)]
-        for peak in self._extensions(tuning):
-            yield linear_to_zero(peak), "baseline"
-        yield constant(self._within(flat * LR_STEP)), "baseline"
-        best = min(tuning, key=self._score, default=None)
+        best = min(tuning[:3], key=self._score, default=None)
         peak = best.schedule.peak_lr if best and best.value is not None else flat
         for family in self.spec.search.family_names:
             middle = {name: span.at(0.5) for name, span in family_space(family).items()}
             warmup = {"warmup_fraction": WARMUP_FRACTIONS.at(0.5)}
             yield {"family": family, "peak_lr": peak, **warmup, **middle}, "search"
+        for peak in self._extensions(tuning):
+            yield linear_to_zero(peak), "baseline"
+        yield constant(self._within(flat * LR_STEP)), "baseline"
 
     def _extensions(self, tuning: Sequence[TrialRecord]) -> Iterator[float]:
         """Peaks one step further while the best of the runs so far is at an edge of them."""

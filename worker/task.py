@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -89,8 +90,9 @@ def make_task(spec: JobSpec, device: torch.device) -> Task:
     data = DATASETS[type(spec.dataset)](spec.dataset, derived_seed(spec.seed, "split"))
     try:
         total_steps = spec.total_steps(len(data.train))
-    except ValueError as error:
-        raise JobFailedError(str(error)) from error
+    except PydanticCustomError as error:
+        field = (error.context or {}).get("field")
+        raise JobFailedError(f"{field}: {error}") from error
     data = data.to(device)
     return Task(
         spec=spec,

@@ -1,0 +1,93 @@
+"""The contract of a source: every model and dataset that may be named can be built and trained."""
+
+import pytest
+import torch
+
+from lrtuner import sources
+from lrtuner.sources import DATASETS, MODELS, OPTIMIZERS, mismatch, split_sizes
+from tests.worker.conftest import task_of
+from worker import sources as built
+from worker.training import train
+
+SMALL = {
+    "mlp": {"hidden": [8]},
+    "convnet": {"channels": [4]},
+    "gpt": {"width": 8, "num_layers": 1, "num_heads": 2},
+    "python_stdlib_text": {"max_chars": 10_000, "context_length": 16},
+}
+FITTING = [
+    (m, d)
+    for m, model in MODELS.items()
+    for d, dataset in DATASETS.items()
+    if mismatch(model(), dataset()) is None
+]
+
+
+def small_task(model, dataset, optimizer="sgd"):
+    return task_of(
+        model={"name": model, "args": SMALL.get(model, {})},
+        dataset={"name": dataset, "args": SMALL.get(dataset, {})},
+        optimizer={"name": optimizer},
+        training={"batch_size": 16, "steps": 3},
+    )
+
+
+def test_every_config_has_a_builder_and_every_builder_a_config():
+    assert set(built.MODELS) == set(MODELS.values())
+    assert set(built.DATASETS) == set(DATASETS.values())
+
+
+@pytest.mark.parametrize(("model", "dataset"), FITTING)
+def test_what_fits_trains(model, dataset):
+    run = train(small_task(model, dataset), [0.01] * 3, seed=0)
+    assert run.updates == 3
+    assert run.metrics["val_loss"] is not None
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_trains(optimizer):
+    assert train(small_task("mlp", "wine", optimizer), [0.01] * 3, seed=0).updates == 3
+    assert all(rate > 0 for rate in OPTIMIZERS[optimizer].default_lrs)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_dataset_is_the_same_for_the_same_seed_and_split_otherwise_for_another(name):
+    config = DATASETS[name].model_validate({"args": SMALL.get(name, {})})
+    build = built.DATASETS[type(config)]
+    first, again, other = build(config, 1), build(config, 1), build(config, 2)
+    assert first.digest() == again.digest() != other.digest()
+    count = sum(len(s) for s in (first.train, first.validation, first.test))
+    assert (len(first.train), len(first.validation), len(first.test)) == split_sizes(count)
+    if config.num_examples is not None:
+        assert count == config.num_examples
+    for split in (first.train, first.validation, first.test):
+        assert split.targets.dtype == torch.int64
+        assert 0 <= int(split.targets.min()) <= int(split.targets.max()) < first.num_classes
+
+
+@pytest.mark.parametrize("name", ["breast_cancer", "wine", "digits"])
+def test_no_example_is_in_two_splits(name):
+    data = built.DATASETS[DATASETS[name]](DATASETS[name](), 0)
+    rows = [
+        tuple(x.flatten().tolist())
+        for s in (data.train, data.validation, data.test)
+        for x in s.inputs
+    ]
+    assert len(set(rows)) >= len(rows) - 1  # digits has no duplicates, wine at most one
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_seed_gives_the_same_weights(name):
+    dataset = next(d for m, d in FITTING if m == name)
+    task = small_task(name, dataset)
+    first, again, other = (
+        torch.nn.utils.parameters_to_vector(task.model(seed).parameters()) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_names_are_those_the_classes_carry():
+    assert MODELS["mlp"] is sources.Mlp
+    assert all(model().name == name for name, model in MODELS.items())
+    assert all(dataset().name == name for name, dataset in DATASETS.items())

@@ -1,0 +1,289 @@
+"""Whole jobs through the queue, on both databases, with real processes that get killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+import lrtuner
+from lrtuner.job import JobSpec
+from lrtuner.lifecycle import JobStatus, Stage, TrialState
+from lrtuner.store import Database, queue, reading
+from lrtuner.store.tables import jobs
+from tests.worker.conftest import SMALL
+from worker.loop import MAX_CRASHES, Worker
+from worker.process import Child
+from worker.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+
+# long enough to be interrupted: some tenths of a second a run
+LONG = {
+    "model": {"name": "mlp", "args": {"hidden": [64]}},
+    "dataset": {"name": "digits"},
+    "training": {"batch_size": 64, "steps": 300},
+    "search": {"budget": {"full_runs": 5}, "confirm_pairs": 0},
+}
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """The first true result of `condition`; polling, with an upper bound."""
+    end = time.monotonic() + PATIENCE
+    while not (result := condition()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+    return result
+
+
+def submit(database: Database, **changes: Any) -> str:
+    spec = JobSpec.model_validate({**SMALL, **changes}).model_dump(mode="json")
+    with database.writing() as connection:
+        return queue.enqueue(connection, spec=spec, name=None, metadata={})
+
+
+def job_of(database: Database, job_id: str) -> reading.JobRow:
+    with database.reading() as connection:
+        return reading.get_job(connection, job_id)
+
+
+def trials_of(database: Database, job_id: str) -> list[reading.TrialRow]:
+    with database.reading() as connection:
+        return reading.list_trials(connection, job_id, after=-1, limit=1000)
+
+
+def events_of(database: Database, job_id: str) -> list[reading.EventRow]:
+    with database.reading() as connection:
+        return reading.list_events(connection, job_id, after=0, limit=1000)
+
+
+def recommendation_of(database: Database, job_id: str) -> dict[str, Any]:
+    with database.reading() as connection:
+        text = reading.get_recommendation(connection, job_id)
+    assert text is not None
+    lrtuner.load(json.loads(text))
+    document: dict[str, Any] = json.loads(text)
+    for name in ("job_id", "created_at"):
+        document["provenance"].pop(name)
+    return document
+
+
+def worker_of(database: Database, database_url: str, **settings: Any) -> Worker:
+    told = Settings(database_url=database_url, device="cpu", **settings)
+    return Worker(database, told, threading.Event())
+
+
+@contextmanager
+def working(worker: Worker) -> Iterator[None]:
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stop.set()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def worker_process(database_url: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker", "--exit-with-parent"],
+        cwd=ROOT,
+        env={**os.environ, "LRTUNER_DATABASE_URL": database_url, "LRTUNER_DEVICE": "cpu"},
+        stdin=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+
+def children_of(pid: int) -> list[int]:
+    with suppress(FileNotFoundError):
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def expire_lease(database: Database, job_id: str) -> None:
+    with database.writing() as connection:
+        connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(lease_expires_at=0.0))
+
+
+def test_a_job_goes_all_the_way(database, database_url):
+    job_id = submit(database)
+    assert worker_of(database, database_url).work_once()
+    job = job_of(database, job_id)
+    assert job.status is JobStatus.SUCCEEDED
+    assert job.attempts == 1
+    assert job.progress["phase"] == "confirm"
+    assert recommendation_of(database, job_id)["total_steps"] == 40
+    trials = trials_of(database, job_id)
+    assert [t.number for t in trials] == list(range(job.progress["trials_finished"]))
+    assert all(t.state in (TrialState.COMPLETE, TrialState.DIVERGED) for t in trials)
+    with database.reading() as connection:
+        assert set(reading.list_stages(connection, job_id)) == {s.value for s in Stage}
+    kinds = [event.kind for event in events_of(database, job_id)]
+    assert kinds[:3] == ["job.queued", "job.started", "stage.started"]
+    assert kinds[-1] == "job.succeeded"
+    assert kinds.count("trial.finished") == len(trials)
+    assert not worker_of(database, database_url).work_once()
+
+
+def test_a_cancel_is_noticed_within_two_seconds(database, database_url):
+    job_id = submit(database, **LONG)
+    with working(worker_of(database, database_url)):
+        until(lambda: trials_of(database, job_id))
+        began = time.monotonic()
+        with database.writing() as connection:
+            assert queue.cancel(connection, job_id) is JobStatus.CANCELLING
+        until(lambda: job_of(database, job_id).status is JobStatus.CANCELLED)
+        assert time.monotonic() - began < 2.0
+        # the slot is free again
+        following = submit(database)
+        until(lambda: job_of(database, following).status is JobStatus.RUNNING)
+    assert len(trials_of(database, job_id)) >= 1
+
+
+def test_a_killed_child_costs_the_run_in_flight_and_not_the_job(database, database_url):
+    children = []
+
+    def start(order):
+        child = Child(order)
+        children.append(child)
+        return child
+
+    worker = worker_of(database, database_url)
+    worker.start_child = start
+    job_id = submit(database, **LONG)
+    with working(worker):
+        until(lambda: any(not t.state.is_finished for t in trials_of(database, job_id)))
+        os.kill(children[0].pid, signal.SIGKILL)
+        until(lambda: job_of(database, job_id).status.is_finished)
+    assert job_of(database, job_id).status is JobStatus.SUCCEEDED
+    assert len(children) == 2
+    failed = [t for t in trials_of(database, job_id) if t.state is TrialState.FAILED]
+    assert len(failed) == 1
+    assert failed[0].document["error"]["code"] == "process_died"
+    assert "SIGKILL" in failed[0].document["error"]["message"]
+    assert "process.restarted" in [e.kind for e in events_of(database, job_id)]
+
+
+def test_after_kill_9_of_the_worker_another_gives_the_same_recommendation(database, database_url):
+    reference = submit(database, **LONG)
+    worker_of(database, database_url).work_once()
+    job_id = submit(database, **LONG)
+    with worker_process(database_url) as first:
+        until(lambda: len(trials_of(database, job_id)) >= 3)
+        orphans = children_of(first.pid)
+        assert orphans
+        first.kill()
+        first.wait()
+        until(lambda: not any(map(is_alive, orphans)))
+    before = trials_of(database, job_id)
+    assert job_of(database, job_id).status is JobStatus.RUNNING
+    expire_lease(database, job_id)
+    assert worker_of(database, database_url).work_once()
+    job = job_of(database, job_id)
+    assert (job.status, job.attempts) == (JobStatus.SUCCEEDED, 2)
+    assert recommendation_of(database, job_id) == recommendation_of(database, reference)
+    after = trials_of(database, job_id)
+    finished = [t for t in before if t.state.is_finished]
+    assert after[: len(finished)] == finished  # not run again
+    assert {t.attempt for t in after} == {1, 2}
+
+
+def test_sigterm_hands_the_job_back_uncharged(database, database_url):
+    job_id = submit(database, **LONG)
+    with worker_process(database_url) as process:
+        until(lambda: trials_of(database, job_id))
+        children = children_of(process.pid)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    assert not any(map(is_alive, children))
+    job = job_of(database, job_id)
+    assert job.status is JobStatus.QUEUED
+    assert job.max_attempts - job.attempts == 3
+    assert worker_of(database, database_url).work_once()
+    assert job_of(database, job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_worker_whose_lease_was_taken_over_stores_nothing_more(database, database_url):
+    job_id = submit(database, **LONG)
+    with working(worker_of(database, database_url)):
+        until(lambda: trials_of(database, job_id))
+        with database.writing() as connection:
+            connection.execute(
+                sa.update(jobs)
+                .where(jobs.c.id == job_id)
+                .values(attempt=jobs.c.attempt + 1, owner="another")
+            )
+        stored = trials_of(database, job_id)
+        following = submit(database)
+        until(lambda: job_of(database, following).status is JobStatus.RUNNING)
+    assert trials_of(database, job_id) == stored
+    assert job_of(database, job_id).status is JobStatus.RUNNING
+
+
+def test_a_process_that_always_dies_fails_the_job_with_the_reason(database, database_url):
+    worker = worker_of(database, database_url)
+    started = []
+
+    def start(order):
+        started.append(order)
+        return Child(order, command=(sys.executable, "-c", "import os; os.abort()"))
+
+    worker.start_child = start
+    job_id = submit(database)
+    assert worker.work_once()
+    job = job_of(database, job_id)
+    assert job.status is JobStatus.FAILED
+    assert job.error["code"] == "process_died"
+    assert "SIGABRT" in job.error["message"]
+    assert len(started) == MAX_CRASHES
+
+
+def test_out_of_memory_is_contained_and_reported(database, database_url):
+    huge = {"name": "mlp", "args": {"hidden": [40_000, 40_000]}}  # 6.4 GB of weights
+    job_id = submit(database, model=huge)
+    assert worker_of(database, database_url, memory_limit_mb=3000).work_once()
+    job = job_of(database, job_id)
+    assert job.status is JobStatus.FAILED
+    assert job.error["code"] == "nothing_trained"
+    assert "out_of_memory" in job.error["message"]
+    trials = trials_of(database, job_id)
+    assert [t.state for t in trials] == [TrialState.FAILED] * 3
+    assert {t.document["error"]["code"] for t in trials} == {"out_of_memory"}
+    with database.reading() as connection:
+        found = reading.get_stage(connection, job_id, Stage.RANGE_TEST)
+    assert found is not None
+    assert found["status"] == "failed"
+
+
+def test_a_spec_that_this_version_does_not_understand_fails_the_job(database, database_url):
+    with database.writing() as connection:
+        job_id = queue.enqueue(connection, spec={"model": "old"}, name=None, metadata={})
+    assert worker_of(database, database_url).work_once()
+    job = job_of(database, job_id)
+    assert job.status is JobStatus.FAILED
+    assert job.error["code"] == "invalid_input"
