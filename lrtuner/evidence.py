@@ -1,7 +1,10 @@
 """What was measured: runs, curves, sweeps and the machine they ran on. Stored and shown as is."""
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from lrtuner.lifecycle import Stage, TrialState
@@ -12,6 +15,11 @@ class Record(BaseModel):
     """A frozen piece of evidence. Non-finite numbers are null: JSON has no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def rates_digest(rates: Sequence[float]) -> str:
+    """SHA-256 of `rates` as little-endian float64: equal only for bit-equal rates."""
+    return "sha256:" + hashlib.sha256(np.asarray(rates, dtype="<f8").tobytes()).hexdigest()
 
 
 class Failure(Record):
@@ -38,7 +46,8 @@ class TrialRecord(Record):
     `purpose` says why it ran: a candidate of the `search`, a tuning run of the `baseline`, a
     `finalist` on another seed, or one side of a confirmation pair (`recommended`, `reference`).
     `arm` names the schedule within the job: runs of the same arm differ in their seed only.
-    `cost` is in full-training equivalents, evaluation included.
+    `cost` is in full-training equivalents, evaluation included. `rates_digest` is the SHA-256 of
+    the rates that the updates were really made with, as little-endian float64.
     """
 
     number: int
@@ -53,6 +62,7 @@ class TrialRecord(Record):
     metrics: dict[str, float | None] = {}
     curve: LossCurve | None = None
     updates: int = 0
+    rates_digest: str | None = None
     cost: float = 0.0
     seconds: float | None = None
     error: Failure | None = None

@@ -37,17 +37,17 @@ class PipeJournal:
         """See `Journal`."""
         self.send("event", kind=kind, message=message, phase=phase, data=data)
 
-    def progress(self, progress: Progress) -> None:
-        """See `Journal`."""
-        self.send("progress", progress=progress.model_dump(mode="json"))
-
     def trial_started(self, trial: TrialRecord) -> None:
         """See `Journal`."""
         self.send("trial_started", trial=trial.model_dump(mode="json"))
 
-    def trial_finished(self, trial: TrialRecord) -> None:
+    def trial_finished(self, trial: TrialRecord, progress: Progress) -> None:
         """See `Journal`."""
-        self.send("trial_finished", trial=trial.model_dump(mode="json"))
+        self.send(
+            "trial_finished",
+            trial=trial.model_dump(mode="json"),
+            progress=progress.model_dump(mode="json"),
+        )
 
     def stage_finished(self, stage: Stage, result: dict[str, Any]) -> None:
         """See `Journal`."""

@@ -13,14 +13,11 @@ class Journal(Protocol):
     def event(self, kind: str, message: str, phase: Stage, data: dict[str, Any]) -> None:
         """Tell the reader of the event stream something."""
 
-    def progress(self, progress: Progress) -> None:
-        """Say how far the job is."""
-
     def trial_started(self, trial: TrialRecord) -> None:
         """A run is about to start; if the process dies now, it is run again."""
 
-    def trial_finished(self, trial: TrialRecord) -> None:
-        """A run is over, whatever its state."""
+    def trial_finished(self, trial: TrialRecord, progress: Progress) -> None:
+        """A run is over, whatever its state, and the job is so far."""
 
     def stage_finished(self, stage: Stage, result: dict[str, Any]) -> None:
         """A stage is over and need not run again."""

@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from lrtuner.errors import DatabaseDownError, LeaseLostError
@@ -23,6 +24,9 @@ log = logging.getLogger("lrtuner.worker")
 
 MAX_CRASHES = 3
 """So often may the process of one job die in one attempt before the job is failed."""
+
+Verb = Callable[[Any, Claim], None]
+"""What a worker does to its job: given a connection and the claim."""
 
 _RETRY_SECONDS = 0.5
 _PAGE = 500
@@ -133,34 +137,29 @@ class Supervisor:
         """Store one message; how the job ended, if it did."""
         match message["type"]:
             case "finished":
-                self._write(queue.succeed, recommendation=message["recommendation"])
+                self._write(partial(queue.succeed, recommendation=message["recommendation"]))
                 return "succeeded"
             case "failed":
-                self._write(queue.fail, error=message["error"])
+                self._write(partial(queue.fail, error=message["error"]))
                 return f"failed: {message['error']['message']}"
             case "event":
                 content = {k: message[k] for k in ("kind", "phase", "message", "data")}
-                self._write(queue.add_event, **content)
-            case "progress":
-                self._write(queue.set_progress, progress=message["progress"])
+                self._write(partial(queue.add_event, **content))
             case "stage_finished":
                 stage, result = Stage(message["stage"]), message["result"]
-                self._write(queue.finish_stage, stage=stage, result=result)
+                self._write(partial(queue.finish_stage, stage=stage, result=result))
             case "trial_started":
                 self.in_flight = trial = message["trial"]
-                self._write(
-                    queue.start_trial,
-                    number=trial["number"],
-                    phase=trial["phase"],
-                    document=trial,
-                )
+                number, phase = trial["number"], trial["phase"]
+                self._write(partial(queue.start_trial, number=number, phase=phase, document=trial))
             case "trial_finished":
-                self._finish_trial(message["trial"])
+                progress = partial(queue.set_progress, progress=message["progress"])
+                self._finish_trial(message["trial"], progress)
         return None
 
-    def _finish_trial(self, trial: dict[str, Any]) -> None:
+    def _finish_trial(self, trial: dict[str, Any], *also: Verb) -> None:
         self.in_flight = None
-        self._write(
+        finish = partial(
             queue.finish_trial,
             number=trial["number"],
             state=TrialState(trial["state"]),
@@ -168,13 +167,14 @@ class Supervisor:
             cost=trial["cost"],
             document=trial,
         )
-        self._write(
+        tell = partial(
             queue.add_event,
             kind="trial.finished",
             phase=trial["phase"],
             message=_told(trial),
             data={k: trial[k] for k in ("number", "purpose", "arm", "state", "value", "cost")},
         )
+        self._write(finish, tell, *also)
 
     def _crashed(self, status: int) -> bool:
         """Record that the child died; True when the job is given up."""
@@ -186,16 +186,17 @@ class Supervisor:
             error = {"code": "process_died", "message": reason}
             self._finish_trial({**trial, "state": TrialState.FAILED, "error": error})
         if self.crashes < MAX_CRASHES:
-            self._write(
+            tell = partial(
                 queue.add_event,
                 kind="process.restarted",
                 phase=trial["phase"] if trial else None,
                 message=f"{reason}; a new one goes on from the last finished run",
                 data={"status": status},
             )
+            self._write(tell)
             return False
         message = f"{reason}, {self.crashes} times in this attempt"
-        self._write(queue.fail, error={"code": "process_died", "message": message})
+        self._write(partial(queue.fail, error={"code": "process_died", "message": message}))
         return True
 
     def _order(self) -> dict[str, Any]:
@@ -232,8 +233,8 @@ class Supervisor:
         self.renewed = time.monotonic()
         return status
 
-    def _write(self, verb: Callable[..., None], **content: Any) -> None:
-        """One verb in one transaction; tried again while the database is away and the lease lasts.
+    def _write(self, *verbs: Verb) -> None:
+        """Verbs in one transaction; tried again while the database is away and the lease lasts.
 
         Raises:
             LeaseLostError: the job is no longer ours, or the database was away for too long.
@@ -241,7 +242,8 @@ class Supervisor:
         while True:
             try:
                 with self.database.writing() as connection:
-                    verb(connection, self.claim, **content)
+                    for verb in verbs:
+                        verb(connection, self.claim)
             except DatabaseDownError:
                 if time.monotonic() - self.renewed > self.settings.lease_seconds:
                     raise LeaseLostError from None

@@ -12,7 +12,7 @@ from lrtuner.budget import Plan, plan
 from lrtuner.candidates import search_space
 from lrtuner.document import Context, OptimizerRef, Provenance, ScheduleDocument, SpentBudget
 from lrtuner.errors import NothingTrainedError
-from lrtuner.evidence import Failure, Progress, TrialRecord
+from lrtuner.evidence import Failure, Progress, TrialRecord, rates_digest
 from lrtuner.job import JobSpec
 from lrtuner.lifecycle import Stage, TrialState
 from lrtuner.range_test import RangeTestResult
@@ -219,8 +219,7 @@ class Pipeline:
         self.journal.trial_started(trial)
         trial = trial.model_copy(update=self._trained(request))
         self.trials.append(trial)
-        self.journal.trial_finished(trial)
-        self._tell(trial)
+        self.journal.trial_finished(trial, self._progress(trial.phase))
         self._give_up_if_hopeless()
 
     def _trained(self, request: planner.Request) -> dict[str, Any]:
@@ -237,6 +236,7 @@ class Pipeline:
             "metrics": run.metrics,
             "curve": run.curve,
             "updates": run.updates,
+            "rates_digest": rates_digest(run.rates),
             "cost": run.cost,
             "seconds": run.seconds,
             "error": Failure(code="diverged", message=run.reason) if run.reason else None,
@@ -279,17 +279,15 @@ class Pipeline:
     def _completed(self) -> list[float]:
         return [t.value for t in self.trials if t.value is not None]
 
-    def _tell(self, trial: TrialRecord) -> None:
+    def _progress(self, phase: Stage) -> Progress:
         sign = self.spec.objective.sign
         values = self._completed()
-        self.journal.progress(
-            Progress(
-                phase=trial.phase,
-                trials_finished=len(self.trials),
-                budget_spent=round(self.spent, 4),
-                budget=self.spec.search.budget.full_runs,
-                best=sign * min(sign * value for value in values) if values else None,
-            )
+        return Progress(
+            phase=phase,
+            trials_finished=len(self.trials),
+            budget_spent=round(self.spent, 4),
+            budget=self.spec.search.budget.full_runs,
+            best=sign * min(sign * value for value in values) if values else None,
         )
 
     def _message(self, text: str) -> None:

@@ -24,10 +24,11 @@ DIVERGENCE_FACTOR = 4.0
 
 @dataclass
 class Run:
-    """What one training gave. `metrics` are those of the last evaluation, by split and name."""
+    """What one training gave: `rates` as the optimizer had them, `metrics` as last evaluated."""
 
     state: TrialState
     updates: int
+    rates: list[float]
     cost: float
     seconds: float
     curve: LossCurve
@@ -56,7 +57,7 @@ def train(task: Task, rates: Sequence[float], seed: int, *, test: bool = False) 
         if clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
-        if not journey.goes_on(step, loss.detach()):
+        if not journey.goes_on(optimizer.param_groups[0]["lr"], loss.detach()):
             break
     return journey.run(time.monotonic() - began)
 
@@ -68,6 +69,7 @@ class _Journey:
         self.task, self.model, self.test = task, model, test
         size = len(task.data.validation)
         self.evaluate_after = set(evaluation_steps(steps, task.batch_size, size))
+        self.rates: list[float] = []
         self.losses: list[Tensor] = []  # on the device, not looked at yet
         self.since_point: list[float] = []
         self.first_loss: float | None = None
@@ -76,10 +78,11 @@ class _Journey:
         self.metrics: dict[str, float | None] = {}
         self.reason: str | None = None
 
-    def goes_on(self, step: int, loss: Tensor) -> bool:
-        """Take note of one update; False when the run must end."""
+    def goes_on(self, rate: float, loss: Tensor) -> bool:
+        """Take note of one update, made at `rate`; False when the run must end."""
         self.losses.append(loss)
-        self.updates = step + 1
+        self.rates.append(rate)
+        self.updates += 1
         at_point = self.updates in self.evaluate_after
         if not at_point and self.updates % CHECK_EVERY:
             return True
@@ -93,6 +96,7 @@ class _Journey:
         return Run(
             state=state,
             updates=self.updates,
+            rates=self.rates,
             cost=run_cost(
                 self.updates, self.evaluated, self.task.batch_size, self.task.total_steps
             ),

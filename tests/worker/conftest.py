@@ -46,14 +46,12 @@ class ListJournal:
     def event(self, kind: str, message: str, phase: Stage, data: dict[str, Any]) -> None:
         self.events.append((kind, message))
 
-    def progress(self, progress: Progress) -> None:
-        self.last_progress = progress
-
     def trial_started(self, trial: TrialRecord) -> None:
         self.started.append(trial.number)
 
-    def trial_finished(self, trial: TrialRecord) -> None:
+    def trial_finished(self, trial: TrialRecord, progress: Progress) -> None:
         self.trials.append(trial)
+        self.last_progress = progress
 
     def stage_finished(self, stage: Stage, result: dict[str, Any]) -> None:
         self.stages[stage.value] = result

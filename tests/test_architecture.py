@@ -1,0 +1,68 @@
+"""What the import contracts cannot see: what is really loaded, and where a transaction ends."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+WITHOUT = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {absent}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+{code}
+"""
+
+FRAMEWORKS = {"torch", "optuna", "sklearn", "keras", "optax", "transformers", "lightning"}
+
+
+def run_without(absent: set[str], code: str) -> None:
+    source = WITHOUT.format(absent=sorted(absent), code=code)
+    subprocess.run([sys.executable, "-W", "error", "-c", source], check=True, cwd=ROOT)
+
+
+def test_the_service_starts_without_torch_and_optuna():
+    run_without(
+        FRAMEWORKS | {"scipy", "worker"},
+        "from service.app import create_app\nfrom service.settings import Settings\n"
+        "create_app(Settings(database_url='sqlite:////tmp/never-opened/x.db'))",
+    )
+
+
+def test_the_light_part_needs_neither_framework_nor_server():
+    server = {"fastapi", "uvicorn", "sqlalchemy", "alembic", "psycopg", "scipy"}
+    run_without(
+        FRAMEWORKS | server | {"service", "worker"},
+        "import lrtuner, lrtuner.cli, lrtuner.client, lrtuner.export\n"
+        "lrtuner.load({'total_steps': 9, 'peak_lr': 1.0, 'body': {'family': 'constant'}})",
+    )
+
+
+def test_the_check_above_can_fail():
+    with pytest.raises(subprocess.CalledProcessError):
+        run_without({"numpy"}, "import lrtuner")
+
+
+def test_only_edges_end_transactions():
+    for path in [*ROOT.glob("lrtuner/**/*.py"), *ROOT.glob("worker/**/*.py")]:
+        calls = {
+            node.func.attr
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        }
+        if path.relative_to(ROOT).as_posix() != "lrtuner/store/engine.py":
+            assert "commit" not in calls, path
+
+
+def test_no_machine_path_is_written_down():
+    for folder in ("lrtuner", "service", "worker", "migrations", "benchmarks", "examples"):
+        for path in ROOT.glob(f"{folder}/**/*.py"):
+            assert "/home/" not in path.read_text(), path
