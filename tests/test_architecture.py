@@ -37,6 +37,10 @@ def test_the_service_starts_without_torch_and_optuna():
     )
 
 
+def test_the_supervisor_of_a_job_needs_no_torch():
+    run_without(FRAMEWORKS | {"scipy", "fastapi", "uvicorn", "service"}, "import worker.__main__")
+
+
 def test_the_light_part_needs_neither_framework_nor_server():
     server = {"fastapi", "uvicorn", "sqlalchemy", "alembic", "psycopg", "scipy"}
     run_without(

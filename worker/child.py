@@ -20,7 +20,7 @@ from lrtuner.evidence import Progress, TrialRecord
 from lrtuner.job import JobSpec
 from lrtuner.lifecycle import Stage
 from worker.device import choose_device, prepare
-from worker.journal import History
+from worker.journal import History, storable
 from worker.pipeline import Pipeline
 
 ORPHANED = 3
@@ -70,12 +70,12 @@ def main() -> int:
     try:
         journal.send("finished", recommendation=_train(order, journal))
     except JobFailedError as error:
-        journal.send("failed", error={"code": error.code, "message": str(error)})
+        journal.send("failed", error={"code": error.code, "message": storable(str(error))})
     except (LRTunerError, ValidationError) as error:
-        journal.send("failed", error={"code": "invalid_input", "message": str(error)})
+        journal.send("failed", error={"code": "invalid_input", "message": storable(str(error))})
     except Exception as error:  # noqa: BLE001 - the supervisor must learn of it, whatever it is
         traceback.print_exc()
-        message = f"{type(error).__name__}: {error}"[:500]
+        message = storable(f"{type(error).__name__}: {error}")
         journal.send("failed", error={"code": "internal_error", "message": message})
     return 0
 

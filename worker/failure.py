@@ -4,17 +4,17 @@ import torch
 
 from lrtuner.errors import LRTunerError
 from lrtuner.evidence import Failure
+from worker.journal import storable
 
 OUT_OF_MEMORY = "out_of_memory"
 RAISED = "raised"
-_LONGEST = 500
 
 
 def explained(error: Exception) -> Failure:
     """The failure that an exception stands for."""
-    text = f"{type(error).__name__}: {error}"[:_LONGEST]
     if isinstance(error, LRTunerError):
-        return Failure(code=error.code, message=str(error))
+        return Failure(code=error.code, message=storable(str(error)))
+    text = storable(f"{type(error).__name__}: {error}")
     return Failure(code=OUT_OF_MEMORY if _is_out_of_memory(error) else RAISED, message=text)
 
 

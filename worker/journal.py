@@ -30,3 +30,12 @@ class History:
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     trials: tuple[TrialRecord, ...] = ()
     elapsed_seconds: float = 0.0
+
+
+_LONGEST = 500
+
+
+def storable(text: str) -> str:
+    """The text without what a database refuses, shortened: exceptions hold anything."""
+    plain = text.encode("utf-8", errors="replace").decode().replace("\x00", "?")
+    return plain[:_LONGEST]

@@ -17,6 +17,7 @@ from typing import Any
 from lrtuner.errors import DatabaseDownError, LeaseLostError
 from lrtuner.lifecycle import JobStatus, Stage, TrialState
 from lrtuner.store import Claim, Database, queue, reading
+from worker.journal import storable
 from worker.process import Child, described
 from worker.settings import Settings
 
@@ -29,6 +30,7 @@ Verb = Callable[[Any, Claim], None]
 """What a worker does to its job: given a connection and the claim."""
 
 _RETRY_SECONDS = 0.5
+_PAUSE_SECONDS = 10.0
 _PAGE = 500
 
 
@@ -69,9 +71,21 @@ class Worker:
         if claim is None:
             return False
         log.info("job %s attempt %d begins", claim.job_id, claim.attempt)
-        outcome = Supervisor(self, claim).run()
+        outcome = self._attempt(claim)
         log.info("job %s attempt %d: %s", claim.job_id, claim.attempt, outcome)
         return True
+
+    def _attempt(self, claim: Claim) -> str:
+        supervisor = Supervisor(self, claim)
+        try:
+            return supervisor.run()
+        except Exception as error:  # a fault of ours must not take the worker along
+            log.exception("job %s attempt %d broke off", claim.job_id, claim.attempt)
+            told = {
+                "code": "internal_error",
+                "message": storable(f"{type(error).__name__}: {error}"),
+            }
+            return supervisor.hand_on(told)
 
 
 class Supervisor:
@@ -99,6 +113,14 @@ class Supervisor:
                     return "failed"
         except LeaseLostError:
             return self._let_go()
+
+    def hand_on(self, error: dict[str, Any]) -> str:
+        """Leave the job to another attempt, after a pause."""
+        try:
+            self._write(partial(queue.retry, error=error, delay_seconds=_PAUSE_SECONDS))
+        except LeaseLostError:
+            return self._let_go()
+        return "handed on"
 
     def _let_go(self) -> str:
         """A write was refused: because the job is being cancelled, or because it is not ours."""
