@@ -1,6 +1,7 @@
 """Schedules that every conformance suite runs over: all families, drawn from their own spaces."""
 
 import random
+from typing import Any, cast
 
 from lrtuner.candidates import family_space, to_schedule
 from lrtuner.document import ScheduleDocument
@@ -15,20 +16,22 @@ def drawn(family: str, index: int) -> Schedule:
     """A schedule of `family`; the index decides the draw, the horizon, warmup and cooldown."""
     rng = random.Random(f"{family}/{index}")
     total_steps = (1, 2, 7, 60, 380, 1001)[index % 6]
-    point = {name: span.at(rng.random()) for name, span in family_space(family).items()}
+    point: dict[str, Any] = {
+        name: span.at(rng.random()) for name, span in family_space(family).items()
+    }
     point |= {"family": family, "peak_lr": 10 ** rng.uniform(-5, 1), "warmup_fraction": 0.0}
     schedule = to_schedule(point, total_steps)
     warmup = Warmup(
         steps=rng.uniform(0.5, total_steps),
         start_factor=rng.random(),
-        curve=rng.choice(list(WARMUPS)),
+        curve=cast(Any, rng.choice(list(WARMUPS))),
     )
     steps = rng.uniform(0.5, total_steps)
     cooldown = Cooldown(
         start=total_steps - steps,
         steps=steps,
         end_factor=rng.random() * 0.1,
-        curve=rng.choice(list(COOLDOWNS)),
+        curve=cast(Any, rng.choice(list(COOLDOWNS))),
     )
     return schedule.model_copy(
         update={

@@ -1,0 +1,32 @@
+"""How it is kept: the only code that speaks SQL.
+
+    engine       which databases there are, and how to open one
+    tables       what is kept
+    queue        the verbs that change a job: enqueue, claim, heartbeat, succeed, cancel, reap...
+    reading      the queries behind the API
+    migrate      bring a database to this version's schema
+
+Behind `queue` stand `transitions` (the guarded update every verb is made of), `attempt` (what a
+worker does to its job) and `records` (what it writes down: trials, stages, events).
+
+Transactions belong to the caller:
+
+    database = open_database("sqlite:///jobs.db")
+    with database.writing() as connection:
+        claim = queue.claim(connection, owner=owner, lease_seconds=30.0)
+"""
+
+from lrtuner.store.engine import Database, open_database, url_from_environment
+from lrtuner.store.reading import EventRow, JobRow, Page, TrialRow
+from lrtuner.store.transitions import Claim
+
+__all__ = [
+    "Claim",
+    "Database",
+    "EventRow",
+    "JobRow",
+    "Page",
+    "TrialRow",
+    "open_database",
+    "url_from_environment",
+]

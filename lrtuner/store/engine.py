@@ -1,0 +1,236 @@
+"""The database: which URLs work, how each dialect is opened, and what time it is there."""
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, DontWrapMixin
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from lrtuner.errors import DatabaseDownError, InvalidInputError, UnsupportedError
+
+#: How long a statement waits for another SQLite writer, and a connect attempt for PostgreSQL.
+LOCK_TIMEOUT_SECONDS = 30
+CONNECT_TIMEOUT_SECONDS = 10
+
+#: A process that stops inside a transaction keeps its job's row locked, and a locked row is skipped
+#: by every claim. PostgreSQL ends such a session after this time.
+IDLE_TRANSACTION_SECONDS = 30
+
+_DRIVERS = {
+    "sqlite": "sqlite+pysqlite",
+    "sqlite+pysqlite": "sqlite+pysqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+
+
+class NotStorableError(InvalidInputError, DontWrapMixin):
+    """The value cannot be kept in the same way by every database."""
+
+
+class DatabaseClock(sa.FunctionElement[float]):
+    """The database's wall clock as epoch seconds, a number on both databases.
+
+    Deadlines are compared on this clock only, so that the clocks of workers do not matter.
+    """
+
+    type = sa.Double()
+    inherit_cache = True
+
+
+@compiles(DatabaseClock, "sqlite")
+def _sqlite_clock(_element: DatabaseClock, _compiler: SQLCompiler, **_options: Any) -> str:
+    # unixepoch('subsec') reads better, but is NULL before SQLite 3.42: nothing would ever expire.
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(DatabaseClock, "postgresql")
+def _postgresql_clock(_element: DatabaseClock, _compiler: SQLCompiler, **_options: Any) -> str:
+    # now() would stand still at the start of the transaction.
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open database: short transactions to write in, and consistent snapshots to read from.
+
+    On SQLite every `writing` block takes the write lock at its start, so read-then-write inside it
+    is atomic, and `reading` never takes it.
+    """
+
+    url: sa.URL
+    _writer: sa.Engine
+    _reader: sa.Engine
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """One transaction: committed at the end of the block, rolled back by an exception.
+
+        Raises:
+            DatabaseDownError: the database cannot be reached, is locked for too long, or went away
+                inside the block. Nothing was written, unless it went away during the commit: read
+                before you write again.
+        """
+        with _answering(), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """One snapshot: all queries of the block see the same moment; writes are refused.
+
+        Raises:
+            DatabaseDownError: the database cannot be reached, or went away inside the block.
+        """
+        with _answering(), self._reader.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._writer.dispose()
+        self._reader.dispose()
+
+    def __str__(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, sa.exc.TimeoutError) as error:
+        if not _is_outage(error):
+            raise
+        raise DatabaseDownError(f"the database does not answer: {error.args[0]}") from error
+
+
+def _is_outage(error: DBAPIError | sa.exc.TimeoutError) -> bool:
+    if isinstance(error, sa.exc.TimeoutError) or error.connection_invalidated:
+        return True
+    # SQLite has one class for a file that cannot be opened and for a mistake in the query.
+    code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF
+    mistaken = code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY)
+    return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and not mistaken
+
+
+def open_database(url: str, *, foreign_keys: bool = True) -> Database:
+    """Open the database at `url`; a SQLite file and its folder are created when missing.
+
+    Args:
+        url: `sqlite:///path` or `postgresql://user:password@host/name`.
+        foreign_keys: False only for migrations, which on SQLite rebuild tables by dropping them.
+
+    Raises:
+        InvalidInputError: `url` is no URL.
+        UnsupportedError: another database, or a SQLite database in memory.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _open_sqlite(parsed, foreign_keys=foreign_keys)
+    return _open_postgresql(parsed)
+
+
+def url_from_environment(environ: Mapping[str, str] = os.environ) -> str:
+    """`LRTUNER_DATABASE_URL`, or a SQLite file in `LRTUNER_DATA_DIR` (default `./.lrtuner`)."""
+    folder = Path(environ.get("LRTUNER_DATA_DIR") or ".lrtuner")
+    return environ.get("LRTUNER_DATABASE_URL") or f"sqlite:///{folder / 'lrtuner.db'}"
+
+
+def _parse(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        # Neither the text nor the cause is repeated: a mistyped URL may hold a password.
+        raise InvalidInputError(
+            "the database URL must look like sqlite:///path or postgresql://user@host/name"
+        ) from None
+    driver = _DRIVERS.get(parsed.drivername)
+    if driver is None:
+        raise UnsupportedError(
+            f"database {parsed.drivername!r} is not supported; use sqlite:///path or postgresql://..."
+        )
+    return parsed.set(drivername=driver)
+
+
+def _open_sqlite(url: sa.URL, *, foreign_keys: bool) -> Database:
+    path = url.database or ":memory:"
+    if path == ":memory:" or path.startswith("file:"):
+        raise UnsupportedError("a SQLite database must be a plain file: sqlite:///path")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+    def engine(begin: str, *pragmas: str) -> sa.Engine:
+        engine = sa.create_engine(
+            url,
+            connect_args={"timeout": LOCK_TIMEOUT_SECONDS},
+            json_serializer=_dump_document,
+        )
+
+        @sa.event.listens_for(engine, "connect")
+        def prepare(connection: Any, _record: object) -> None:
+            # Transactions begin below. The driver would begin them late, and never for a SELECT.
+            connection.isolation_level = None
+            for pragma in pragmas:
+                connection.execute(f"PRAGMA {pragma}").close()
+
+        @sa.event.listens_for(engine, "begin")
+        def start(connection: sa.Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+        return engine
+
+    # synchronous=FULL: a commit that was answered survives a power cut, also in WAL mode.
+    checks = f"foreign_keys = {'ON' if foreign_keys else 'OFF'}"
+    writer = engine("BEGIN IMMEDIATE", "synchronous = FULL", checks)
+    sa.event.listen(writer, "connect", _use_wal)
+    return Database(url, writer, engine("BEGIN", "query_only = ON"))
+
+
+def _use_wal(connection: sqlite3.Connection, _record: object) -> None:
+    """Let readers and the writer work side by side; the file remembers it."""
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            # Two processes that open a new file at once: this statement does not wait by itself.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            break
+    if mode != "wal":
+        raise UnsupportedError("SQLite needs a local disk: this folder does not support WAL files")
+
+
+def _open_postgresql(url: sa.URL) -> Database:
+    engine = sa.create_engine(
+        url,
+        pool_pre_ping=True,  # the first query after a database restart must not fail
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+        json_serializer=_dump_document,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        timeout = f"{IDLE_TRANSACTION_SECONDS}s"
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{timeout}'")
+        connection.commit()
+
+    reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return Database(url, engine, reader)
+
+
+def _dump_document(document: Any) -> str:
+    try:
+        return json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise NotStorableError(f"the document is no JSON: {error}") from error

@@ -1,0 +1,257 @@
+"""The job queue: one function per verb, for use inside a transaction of the caller.
+
+Nothing here commits: a verb and whatever its caller writes beside it become visible together or not
+at all. Run verbs inside `Database.writing()`.
+"""
+
+import base64
+import secrets
+from typing import Any
+
+import sqlalchemy as sa
+
+from lrtuner.errors import ConflictError, NotFoundError
+from lrtuner.lifecycle import JobStatus
+from lrtuner.store.attempt import confirm_cancelled, fail, heartbeat, release, retry, succeed
+from lrtuner.store.engine import DatabaseClock
+from lrtuner.store.records import (
+    add_event,
+    fence,
+    finish_stage,
+    finish_trial,
+    set_progress,
+    start_trial,
+)
+from lrtuner.store.tables import ACTIVE, job_metadata, jobs
+from lrtuner.store.transitions import Claim, move, write_event
+
+__all__ = [
+    "Claim",
+    "add_event",
+    "cancel",
+    "claim",
+    "confirm_cancelled",
+    "enqueue",
+    "fail",
+    "fence",
+    "finish_stage",
+    "finish_trial",
+    "heartbeat",
+    "reap",
+    "release",
+    "retry",
+    "set_progress",
+    "start_trial",
+    "succeed",
+]
+
+
+def enqueue(
+    connection: sa.Connection,
+    *,
+    spec: dict[str, Any],
+    name: str | None,
+    metadata: dict[str, str],
+    priority: int = 100,
+    max_attempts: int = 3,
+) -> str:
+    """Accept a job; its id. Lower `priority` runs first, equal ones in order of arrival."""
+    job_id = "job_" + base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
+    connection.execute(
+        sa.insert(jobs).values(
+            id=job_id,
+            status=JobStatus.QUEUED,
+            name=name,
+            spec=spec,
+            priority=priority,
+            attempt=0,
+            max_attempts=max_attempts,
+            not_before=0.0,
+            event_seq=1,
+            queued_at=DatabaseClock(),
+        )
+    )
+    if metadata:
+        rows = [{"job_id": job_id, "key": key, "value": text} for key, text in metadata.items()]
+        connection.execute(sa.insert(job_metadata), rows)
+    write_event(connection, job_id, 1, kind="job.queued", message="Waiting for a worker")
+    return job_id
+
+
+def claim(connection: sa.Connection, *, owner: str, lease_seconds: float) -> Claim | None:
+    """Take the next job that waits, or that a worker has stopped renewing; None if there is none.
+
+    The status of a job whose worker died stays `running`: only its `attempt` grows.
+
+    Args:
+        owner: this start of the worker process: a fresh random id, never a host name.
+        lease_seconds: how long others stay away without a heartbeat.
+    """
+    waiting = jobs.alias("waiting")
+    # `=` with LIMIT 1, not IN: a planner may run an IN sub-select again and lock further rows.
+    # SQLite has no FOR UPDATE and needs none: there is only one writer at a time.
+    next_seq = (
+        sa.select(waiting.c.seq)
+        .where(
+            ACTIVE,
+            waiting.c.attempt < waiting.c.max_attempts,
+            # One expression rather than an OR, so that SQLite walks the index of active jobs in
+            # order instead of collecting and sorting them all.
+            sa.case(
+                (waiting.c.status == JobStatus.QUEUED, waiting.c.not_before),
+                (waiting.c.status == JobStatus.RUNNING, waiting.c.lease_expires_at),
+            )
+            <= DatabaseClock(),
+        )
+        .order_by(waiting.c.priority, waiting.c.seq)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    started_at = sa.func.coalesce(jobs.c.started_at, DatabaseClock())
+    statement = (
+        sa.update(jobs)
+        .where(jobs.c.seq == next_seq)
+        .values(
+            status=JobStatus.RUNNING,
+            attempt=jobs.c.attempt + 1,
+            owner=owner,
+            lease_expires_at=DatabaseClock() + lease_seconds,
+            started_at=started_at,
+            event_seq=jobs.c.event_seq + 1,
+        )
+        .returning(
+            jobs.c.id,
+            jobs.c.attempt,
+            jobs.c.spec,
+            jobs.c.started_at,
+            (DatabaseClock() - jobs.c.started_at).label("elapsed_seconds"),
+            jobs.c.event_seq,
+        )
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        return None
+    first = row.attempt == 1
+    write_event(
+        connection,
+        row.id,
+        row.event_seq,
+        kind="job.started" if first else "job.rescued",
+        message="A worker started" if first else f"A worker took over, attempt {row.attempt}",
+        data={"attempt": row.attempt},
+    )
+    return Claim(
+        job_id=row.id,
+        attempt=row.attempt,
+        owner=owner,
+        spec=row.spec,
+        lease_seconds=lease_seconds,
+        started_at=row.started_at,
+        elapsed_seconds=row.elapsed_seconds,
+    )
+
+
+def cancel(connection: sa.Connection, job_id: str) -> JobStatus:
+    """Ask a job to stop; its status then: `cancelled` at once if it waits, else `cancelling`.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: the job has finished in another way.
+    """
+    # The lock keeps the status as it was read until the transaction ends.
+    query = sa.select(jobs.c.status).where(jobs.c.id == job_id).with_for_update()
+    status = connection.execute(query).scalar_one_or_none()
+    match status:
+        case None:
+            raise NotFoundError(f"there is no job {job_id}")
+        case JobStatus.QUEUED:
+            _cancelled(connection, job_id, JobStatus.QUEUED, message="Cancelled before it started")
+            return JobStatus.CANCELLED
+        case JobStatus.RUNNING:
+            move(
+                connection,
+                job_id,
+                JobStatus.RUNNING,
+                JobStatus.CANCELLING,
+                event="job.cancelling",
+                message="Asked to stop",
+            )
+            return JobStatus.CANCELLING
+        case JobStatus.CANCELLING | JobStatus.CANCELLED:
+            return JobStatus(status)
+        case _:
+            raise ConflictError(f"job {job_id} is {status} and cannot be cancelled")
+
+
+def reap(connection: sa.Connection) -> list[str]:
+    """End the jobs that no worker will end, and return their ids; safe to run anywhere, any time.
+
+    A job whose attempts are used up becomes `failed`. A cancelling job whose worker is gone becomes
+    `cancelled` rather than being run again.
+    """
+    exhausted = sa.and_(
+        jobs.c.attempt >= jobs.c.max_attempts,
+        sa.or_(jobs.c.status == JobStatus.QUEUED, _abandoned(jobs, JobStatus.RUNNING)),
+    )
+    deserted = _abandoned(jobs, JobStatus.CANCELLING)
+    # SKIP LOCKED: another reaper has the row, or its worker is writing and thus alive.
+    query = (
+        sa.select(jobs.c.id, jobs.c.status, jobs.c.attempt)
+        .where(ACTIVE, sa.or_(exhausted, deserted))
+        .order_by(jobs.c.seq)
+        .with_for_update(skip_locked=True)
+    )
+    reaped = []
+    for job_id, status, attempt in connection.execute(query).all():
+        if status == JobStatus.CANCELLING:
+            message = "Cancelled; its worker is gone"
+            ended = _cancelled(connection, job_id, JobStatus.CANCELLING, message, where=deserted)
+        else:
+            ended = _give_up(connection, job_id, JobStatus(status), attempt, where=exhausted)
+        if ended:
+            reaped.append(job_id)
+    return reaped
+
+
+def _abandoned(table: sa.FromClause, status: JobStatus) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.status == status, table.c.lease_expires_at <= DatabaseClock())
+
+
+def _cancelled(
+    connection: sa.Connection,
+    job_id: str,
+    source: JobStatus,
+    message: str,
+    where: sa.ColumnElement[bool] | None = None,
+) -> bool:
+    return move(
+        connection,
+        job_id,
+        source,
+        JobStatus.CANCELLED,
+        event="job.cancelled",
+        message=message,
+        where=where,
+    )
+
+
+def _give_up(
+    connection: sa.Connection,
+    job_id: str,
+    source: JobStatus,
+    attempts: int,
+    where: sa.ColumnElement[bool],
+) -> bool:
+    error = {"code": "max_attempts", "message": f"{attempts} attempts ended without a result"}
+    return move(
+        connection,
+        job_id,
+        source,
+        JobStatus.FAILED,
+        event="job.failed",
+        message=f"Gave up after {attempts} attempts",
+        data={"attempt": attempts, "error": error},
+        where=where,
+        error=error,
+    )

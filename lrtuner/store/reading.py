@@ -1,0 +1,230 @@
+"""The queries behind the API. Run them inside `Database.reading()`; none of them locks anything."""
+
+import base64
+import binascii
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from lrtuner.errors import InvalidInputError, NotFoundError
+from lrtuner.lifecycle import JobStatus, Stage, TrialState
+from lrtuner.store.tables import (
+    TIMESTAMPS,
+    events,
+    job_metadata,
+    jobs,
+    recommendations,
+    stages,
+    trials,
+)
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job as others see it.
+
+    Attributes:
+        attempts: how often a worker has taken it.
+        timestamps: `queued_at`, `started_at`, ...: when it first entered each state, epoch seconds
+            of the database clock, None for states it never was in.
+    """
+
+    id: str
+    status: JobStatus
+    name: str | None
+    spec: dict[str, Any]
+    metadata: dict[str, str]
+    priority: int
+    attempts: int
+    max_attempts: int
+    timestamps: dict[str, float | None]
+    progress: dict[str, Any] | None
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some jobs, and the cursor that continues behind them; None on the last page."""
+
+    items: list[JobRow]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """Something that happened to a job; `seq` counts 1, 2, 3... within the job, without gaps."""
+
+    seq: int
+    at: float
+    kind: str
+    phase: str | None
+    message: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One training run; `attempt` is the attempt that ran it, `cost` counts full trainings."""
+
+    number: int
+    attempt: int
+    phase: str
+    state: TrialState
+    value: float | None
+    cost: float | None
+    document: dict[str, Any]
+    started_at: float
+    finished_at: float | None
+
+
+def get_job(connection: sa.Connection, job_id: str) -> JobRow:
+    """The job.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no job {job_id}")
+    return _job_rows(connection, [row])[0]
+
+
+def list_jobs(
+    connection: sa.Connection,
+    *,
+    after: str | None = None,
+    limit: int,
+    status: list[JobStatus] | None = None,
+    name: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> Page:
+    """Jobs that match every given filter, newest first.
+
+    Pages that follow each other's cursors show every job once, however many arrive meanwhile.
+
+    Args:
+        after: `next_cursor` of the page before.
+        metadata: labels that the job must carry, each with exactly this value.
+
+    Raises:
+        InvalidInputError: `after` is no cursor of ours.
+    """
+    query = sa.select(jobs).order_by(jobs.c.seq.desc()).limit(limit + 1)
+    if after is not None:
+        query = query.where(jobs.c.seq < _read_cursor(after))
+    if status is not None:
+        query = query.where(jobs.c.status.in_(status))
+    if name is not None:
+        query = query.where(jobs.c.name == name)
+    for key, value in (metadata or {}).items():
+        query = query.where(_has_label(key, value))
+    rows = connection.execute(query).all()
+    shown = rows[:limit]
+    more = len(rows) > limit
+    return Page(_job_rows(connection, shown), _cursor(shown[-1].seq) if more else None)
+
+
+def list_events(
+    connection: sa.Connection, job_id: str, *, after: int = 0, limit: int
+) -> list[EventRow]:
+    """Events with a number above `after`, oldest first; none for an unknown job."""
+    query = (
+        sa.select(*(events.c[name] for name in EventRow.__dataclass_fields__))
+        .where(events.c.job_id == job_id, events.c.seq > after)
+        .order_by(events.c.seq)
+        .limit(limit)
+    )
+    return [EventRow(*row) for row in connection.execute(query)]
+
+
+def list_trials(
+    connection: sa.Connection, job_id: str, *, after: int = -1, limit: int
+) -> list[TrialRow]:
+    """Trials with a number above `after` (they count from 0), in order; none for an unknown job."""
+    query = (
+        sa.select(*(trials.c[name] for name in TrialRow.__dataclass_fields__))
+        .where(trials.c.job_id == job_id, trials.c.number > after)
+        .order_by(trials.c.number)
+        .limit(limit)
+    )
+    rows = (row._asdict() for row in connection.execute(query))
+    return [TrialRow(**row | {"state": TrialState(row["state"])}) for row in rows]
+
+
+def get_stage(connection: sa.Connection, job_id: str, stage: Stage) -> dict[str, Any] | None:
+    """The stored result of a stage, None while it is not finished."""
+    query = sa.select(stages.c.result).where(stages.c.job_id == job_id, stages.c.stage == stage)
+    result: dict[str, Any] | None = connection.execute(query).scalar_one_or_none()
+    return result
+
+
+def list_stages(connection: sa.Connection, job_id: str) -> dict[str, dict[str, Any]]:
+    """The results of all finished stages by name, in the order of `Stage`."""
+    query = sa.select(stages.c.stage, stages.c.result).where(stages.c.job_id == job_id)
+    found = {row.stage: row.result for row in connection.execute(query)}
+    return {stage.value: found[stage] for stage in Stage if stage in found}
+
+
+def get_recommendation(connection: sa.Connection, job_id: str) -> str | None:
+    """The recommendation exactly as it was published, None if there is none (yet)."""
+    query = sa.select(recommendations.c.document).where(recommendations.c.job_id == job_id)
+    document: str | None = connection.execute(query).scalar_one_or_none()
+    return document
+
+
+def _job_rows(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[JobRow]:
+    labels = _labels(connection, [row.id for row in rows])
+    return [
+        JobRow(
+            id=row.id,
+            status=JobStatus(row.status),
+            name=row.name,
+            spec=row.spec,
+            metadata=labels[row.id],
+            priority=row.priority,
+            attempts=row.attempt,
+            max_attempts=row.max_attempts,
+            timestamps={column: row._mapping[column] for column in TIMESTAMPS.values()},
+            progress=row.progress,
+            error=row.error,
+        )
+        for row in rows
+    ]
+
+
+def _labels(connection: sa.Connection, job_ids: Iterable[str]) -> dict[str, dict[str, str]]:
+    query = sa.select(job_metadata.c.job_id, job_metadata.c.key, job_metadata.c.value).where(
+        job_metadata.c.job_id.in_(job_ids)
+    )
+    labels: dict[str, dict[str, str]] = defaultdict(dict)
+    # Sorted here: the order of text in the database depends on its collation.
+    for job_id, key, value in sorted(tuple(row) for row in connection.execute(query)):
+        labels[job_id][key] = value
+    return labels
+
+
+def _has_label(key: str, value: str) -> sa.ColumnElement[bool]:
+    return sa.exists().where(
+        job_metadata.c.job_id == jobs.c.id,
+        job_metadata.c.key == key,
+        job_metadata.c.value == value,
+    )
+
+
+def _cursor(seq: int) -> str:
+    return base64.urlsafe_b64encode(f"jobs:{seq}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(text: str) -> int:
+    try:
+        padded = text + "=" * (-len(text) % 4)
+        seq = int(base64.urlsafe_b64decode(padded).removeprefix(b"jobs:"))
+    except (ValueError, binascii.Error):
+        seq = -1
+    # Only what we would write ourselves: decoders and int() let much else pass.
+    if not 0 < seq < 2**63 or _cursor(seq) != text:
+        raise InvalidInputError("after is not a cursor that this service gave out")
+    return seq

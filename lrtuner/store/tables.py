@@ -1,0 +1,168 @@
+"""The tables: as columns what is queried or locked, everything else as one JSON document per row.
+
+    jobs ─┬─ job_metadata      the user's own labels, one row each, to filter by
+          ├─ events            what happened, numbered 1, 2, 3... within the job
+          ├─ trials            every training run that was asked for
+          ├─ stages            results of finished stages: where another attempt goes on
+          └─ recommendations   the published text, at most one per job
+
+All times are epoch seconds of the database clock.
+"""
+
+import math
+
+import sqlalchemy as sa
+
+from lrtuner.lifecycle import JobStatus
+from lrtuner.store.engine import NotStorableError
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+#: The jobs that are not finished. Spelled out rather than bound, because both databases use the
+#: partial index only for a query that contains its condition literally; and negative, so that
+#: SQLite does not prefer the index on `status`, which is in another order.
+ACTIVE = sa.text("status NOT IN ('cancelled', 'succeeded', 'failed', 'expired')")
+
+
+class PlainText(sa.TypeDecorator[str]):
+    """Text that both databases keep: at most `length` characters, no NUL, no lone surrogate."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, length: int | None = None) -> None:
+        super().__init__()
+        self.length = length
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
+        """Refuse what PostgreSQL would refuse, on SQLite as well."""
+        if value is None:
+            return None
+        if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise NotStorableError("text must not contain NUL characters or lone surrogates")
+        if self.length is not None and len(value) > self.length:
+            raise NotStorableError(f"text of {len(value)} characters; at most {self.length} fit")
+        return str(value)  # an enum member as its value
+
+
+class Finite(sa.TypeDecorator[float]):
+    """A double that is neither NaN (which SQLite would turn into NULL) nor infinite."""
+
+    impl = sa.Double
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: sa.Dialect) -> float | None:  # noqa: ARG002
+        """Refuse what JSON cannot say."""
+        if value is not None and not math.isfinite(value):
+            raise NotStorableError(f"{value} is no finite number")
+        return value
+
+
+def _job_id() -> sa.Column[str]:
+    """What belongs to a job goes with it; together with the next key column it names the row."""
+    return sa.Column(
+        "job_id", PlainText(), sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+
+
+#: SQL NULL for a missing document, never the JSON text `null`.
+Document = sa.JSON(none_as_null=True)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    # The order of arrival. Not a timestamp: clocks tie and jump.
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("id", PlainText(), nullable=False, unique=True),
+    sa.Column("status", PlainText(), nullable=False),
+    sa.Column("name", PlainText(200)),
+    sa.Column("spec", Document, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),  # lower runs first
+    sa.Column("attempt", sa.Integer, nullable=False),  # the fencing token: only ever grows
+    sa.Column("max_attempts", sa.Integer, nullable=False),
+    sa.Column("owner", PlainText()),
+    sa.Column("lease_expires_at", Finite()),
+    sa.Column("not_before", Finite(), nullable=False),
+    sa.Column("event_seq", sa.Integer, nullable=False),  # number of the newest event
+    sa.Column("progress", Document),
+    sa.Column("error", Document),
+    # When the job entered each state for the first time.
+    sa.Column("queued_at", Finite(), nullable=False),
+    sa.Column("started_at", Finite()),
+    sa.Column("cancelling_at", Finite()),
+    sa.Column("cancelled_at", Finite()),
+    sa.Column("succeeded_at", Finite()),
+    sa.Column("failed_at", Finite()),
+    sa.Column("expired_at", Finite()),
+    sa.Index(None, "priority", "seq", sqlite_where=ACTIVE, postgresql_where=ACTIVE),
+    sa.Index(None, "status", "seq"),
+    sa.Index(None, "name", "seq"),
+    sqlite_autoincrement=True,  # a number is never used twice, not even after a deletion
+)
+
+job_metadata = sa.Table(
+    "job_metadata",
+    metadata,
+    _job_id(),
+    sa.Column("key", PlainText(64), primary_key=True),
+    sa.Column("value", PlainText(512), nullable=False),  # the limits keep index entries small
+    sa.Index(None, "key", "value"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    _job_id(),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", Finite(), nullable=False),
+    sa.Column("kind", PlainText(), nullable=False),
+    sa.Column("phase", PlainText()),
+    sa.Column("message", PlainText(), nullable=False),
+    sa.Column("data", Document, nullable=False),
+)
+
+trials = sa.Table(
+    "trials",
+    metadata,
+    _job_id(),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("phase", PlainText(), nullable=False),
+    sa.Column("state", PlainText(), nullable=False),
+    sa.Column("value", Finite()),
+    sa.Column("cost", Finite()),
+    sa.Column("document", Document, nullable=False),
+    sa.Column("started_at", Finite(), nullable=False),
+    sa.Column("finished_at", Finite()),
+)
+
+stages = sa.Table(
+    "stages",
+    metadata,
+    _job_id(),
+    sa.Column("stage", PlainText(), primary_key=True),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("result", Document, nullable=False),
+    sa.Column("finished_at", Finite(), nullable=False),
+)
+
+recommendations = sa.Table(
+    "recommendations",
+    metadata,
+    _job_id(),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("document", PlainText(), nullable=False),
+    sa.Column("published_at", Finite(), nullable=False),
+)
+
+#: The column that says when a job entered a state.
+TIMESTAMPS = {
+    status: "started_at" if status is JobStatus.RUNNING else f"{status}_at" for status in JobStatus
+}

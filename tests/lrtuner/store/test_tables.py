@@ -1,0 +1,17 @@
+"""What the tables repeat of the states of a job agrees with them."""
+
+import re
+
+from lrtuner.lifecycle import FINISHED, JobStatus
+from lrtuner.store.tables import ACTIVE, TIMESTAMPS, jobs
+
+
+def test_every_state_has_its_timestamp():
+    assert set(TIMESTAMPS) == set(JobStatus)
+    assert {name for name in jobs.c.keys() if name.endswith("ed_at")} <= set(TIMESTAMPS.values())  # noqa: SIM118
+    assert set(TIMESTAMPS.values()) <= set(jobs.c.keys())
+
+
+def test_active_means_not_finished():
+    assert ACTIVE.text.startswith("status NOT IN")
+    assert set(re.findall(r"'(\w+)'", ACTIVE.text)) == FINISHED
