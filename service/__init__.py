@@ -1,0 +1,17 @@
+"""How it is asked: the HTTP API.
+
+    app             puts the pieces together
+    settings        what can be configured
+    routes/         the endpoints, one module per subject
+    dependencies    what an endpoint can ask for
+    storage         the database: transactions, and problems when it is gone
+    job, pages      a job as the API shows it; pages of lists
+    bodies          JSON bodies: strict reading and validation
+    explain         validation errors as sentences (with `places` and `wording`)
+    problem, errors every error as application/problem+json
+    caching         ETag and 304
+    middleware      request ids, the last resort for exceptions, the limit of a body
+    openapi         the description of it all
+
+It meets the worker in the database and nowhere else.
+"""

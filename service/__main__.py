@@ -1,0 +1,102 @@
+"""Run the API: `python -m service [--host 127.0.0.1] [--port 8470] [--exit-with-parent]`."""
+
+import argparse
+import contextlib
+import logging
+import os
+import socket
+import sys
+import threading
+
+import uvicorn
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from lrtuner.errors import LRTunerError
+from lrtuner.store import open_database
+from service.app import create_app
+from service.settings import Settings
+
+_log = logging.getLogger("service")
+
+_GRACE_SECONDS = 5
+_STANDARD_INPUT = 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until told to stop; 2 when the settings or the address do not work."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = Settings()
+        open_database(settings.database_url).close()
+        listener = _listen(options.host, options.port)
+    except ValidationError as error:
+        return _refuse("; ".join(_setting_problem(problem) for problem in error.errors()))
+    except (LRTunerError, OSError) as error:
+        return _refuse(str(error))
+    # Everything to stderr, in one format; the server's own set-up is left out below.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    if options.exit_with_parent:
+        threading.Thread(target=_stop_with_parent, args=[server], daemon=True).start()
+    host, port = listener.getsockname()[:2]
+    _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    with contextlib.suppress(KeyboardInterrupt):  # raised again once the server has stopped
+        server.run(sockets=[listener])
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m service", description="The HTTP API.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8470, help="port to listen on, 0 for any")
+    parser.add_argument(
+        "--exit-with-parent", action="store_true", help="stop when standard input is closed"
+    )
+    return parser
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port < 2**16:  # resolving the address would take the remainder
+        raise OSError(f"cannot listen on {host}:{port}: there are the ports 0 to 65535")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        # What the socket module says repeats the address; name resolution has its own numbers.
+        of_system = not isinstance(error, socket.gaierror) and error.errno
+        reason = os.strerror(of_system) if of_system else error.strerror
+        raise OSError(
+            f"cannot listen on {host}:{port}: {reason}; choose another with --host and --port"
+        ) from None
+
+
+def _stop_with_parent(server: uvicorn.Server) -> None:
+    """Wait for the end of standard input: a parent that dies in any way closes it."""
+    # Not sys.stdin: a thread inside its lock makes the interpreter abort when it exits.
+    with contextlib.suppress(OSError):
+        while os.read(_STANDARD_INPUT, 4096):
+            pass
+    server.should_exit = True
+
+
+def _setting_problem(problem: ErrorDetails) -> str:
+    name = "_".join(["LRTUNER", *map(str, problem["loc"])]).upper()
+    return f"{name}: {problem['msg']}"
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"{message}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

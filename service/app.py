@@ -1,0 +1,48 @@
+"""Puts the pieces together: `create_app(settings)`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+import lrtuner
+from lrtuner.store import open_database
+from service import errors
+from service.middleware import BodyLimit, RequestContext
+from service.openapi import DESCRIPTION, describer
+from service.routes import ROUTERS
+from service.settings import Settings
+from service.storage import Storage
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The API. It opens the database when it starts, and never migrates it."""
+    settings = settings or Settings()
+    app = FastAPI(
+        title="lrtuner",
+        version=lrtuner.__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redirect_slashes=False,  # a redirect would name the host that the proxy talked to
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.state.settings = settings
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestContext)  # the last one added is the outermost
+    # The documented way to extend the description.
+    app.openapi = describer(app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    database = open_database(app.state.settings.database_url)
+    app.state.storage = Storage(database)
+    try:
+        yield
+    finally:
+        database.close()

@@ -1,0 +1,97 @@
+"""Around every request: its id, the last resort for exceptions, and the limit of its size."""
+
+import logging
+import re
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.problem import REQUEST_ID, ProblemError, problem_response
+
+_log = logging.getLogger(__name__)
+_ACCEPTED_ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
+
+
+class RequestContext:
+    """Gives every response an `X-Request-Id`, and answers unhandled exceptions with a 500.
+
+    A sender's own id is taken over when it is harmless. The exception goes to the log, under the
+    same id, and nothing of it into the response.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = scope[REQUEST_ID] = _request_id(scope)
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            return  # nobody is left to answer
+        except Exception:
+            _log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            if started:
+                raise  # half a response is out; the server has to cut the connection
+            detail = "The service failed to handle this request; its log has the details."
+            response = problem_response(scope, "internal", detail)
+            await response(scope, receive, send_with_id)
+
+
+class BodyLimit:
+    """Refuses bodies above `max_bytes`: at once when announced, else when they cross the limit.
+
+    Nothing beyond the limit is kept. The connection stays open: the server reads and drops what
+    the client still sends, so that the client gets to see the answer.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced[:20]) > self.max_bytes:
+            error = self._too_large()
+            await problem_response(scope, error.code, error.detail)(scope, receive, send)
+            return
+        size = 0
+
+        async def counted_receive() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self.max_bytes:
+                raise self._too_large()
+            return message
+
+        await self.app(scope, counted_receive, send)
+
+    def _too_large(self) -> ProblemError:
+        return ProblemError(
+            "body_too_large",
+            f"The body is larger than the {self.max_bytes} bytes that are accepted.",
+        )
+
+
+def _request_id(scope: Scope) -> str:
+    sent = Headers(scope=scope).get("x-request-id", "")
+    return sent if _ACCEPTED_ID.fullmatch(sent) else f"req_{uuid.uuid4().hex}"

@@ -1,0 +1,151 @@
+"""The description of the API, for people (/docs) and programs (/openapi.json)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from lrtuner.job import JobSpec
+from service.problem import Problem
+
+EXAMPLE_JOB: dict[str, Any] = {
+    "name": "digits-mlp",
+    "model": {"source": "builtin", "name": "mlp", "args": {"hidden": [256, 256]}},
+    "dataset": {"source": "builtin", "name": "digits", "args": {}},
+    "optimizer": {"name": "sgd", "args": {"momentum": 0.9}},
+    "training": {"batch_size": 64, "epochs": 20, "precision": "float32", "grad_clip_norm": None},
+    "objective": {"metric": "val_loss", "direction": "minimize"},
+    "search": {
+        "families": "all",
+        "budget": {"full_runs": 30, "max_minutes": 30},
+        "confirm_pairs": 5,
+    },
+    "baseline": None,
+    "seed": 0,
+    "metadata": {"commit": "abc123"},
+    "webhook": None,
+}
+
+SMALLEST_JOB: dict[str, Any] = {
+    "model": {"name": "mlp"},
+    "dataset": {"name": "digits"},
+    "optimizer": {"name": "sgd"},
+    "training": {"batch_size": 64, "epochs": 20},
+}
+
+DESCRIPTION = """\
+Which learning rate, which schedule, and how sure: submit a job, download its recommendation.
+
+```sh
+curl -i http://127.0.0.1:8470/v1/jobs -H 'Content-Type: application/json' -d '{
+  "model": {"name": "mlp"}, "dataset": {"name": "digits"}, "optimizer": {"name": "sgd"},
+  "training": {"batch_size": 64, "epochs": 20}}'      # 202, Location: /v1/jobs/job_...
+curl http://127.0.0.1:8470/v1/jobs/job_...            # until "status" is "succeeded"
+curl -OJ http://127.0.0.1:8470/v1/jobs/job_.../recommendation
+```
+
+**A job** is `queued`, `running`, then `succeeded`, `failed`, `expired` or, by way of `cancelling`,
+`cancelled`. A worker that is lost does not change the status: another attempt goes on.
+
+**Errors** are `application/problem+json` (RFC 9457). Programs match on `code`, people read
+`detail`, and `errors` points at each field with what was sent and what is allowed.
+
+**Lists** come in pages: pass `next_after` as `after`, or follow `Link: <...>; rel="next"`.
+Times are UTC. Unknown fields and parameters are refused.
+"""
+
+_ETAG = {
+    "ETag": {"description": "SHA-256 of the content.", "schema": {"type": "string"}},
+}
+NOT_MODIFIED: dict[str, Any] = {
+    "description": "You have it already (`If-None-Match`).",
+    "headers": _ETAG,
+}
+DOWNLOAD: dict[str, Any] = {
+    "description": "The file.",
+    "content": {
+        media_type: {"schema": {"type": "string"}}
+        for media_type in ("application/json", "text/csv", "text/x-python")
+    },
+    "headers": _ETAG,
+}
+ACCEPTED: dict[str, Any] = {
+    "description": "The job is stored and will be run.",
+    "headers": {
+        "Location": {"description": "Where the job is.", "schema": {"type": "string"}},
+        "Retry-After": {
+            "description": "Seconds until it is worth looking.",
+            "schema": {"type": "integer"},
+        },
+    },
+}
+
+
+def request_body(model: type[BaseModel]) -> dict[str, Any]:
+    """What a route declares that reads its body with `bodies.body_of(model)`."""
+    content = {
+        "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
+        "examples": {
+            "smallest": {"summary": "What is required", "value": SMALLEST_JOB},
+            "digits": {"summary": "Every field", "value": EXAMPLE_JOB},
+        },
+    }
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+def deep_object(name: str, description: str) -> dict[str, Any]:
+    """What a route declares that takes parameters `name[KEY]=VALUE`."""
+    parameter = {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": description,
+        "style": "deepObject",
+        "explode": True,
+        "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    }
+    return {"parameters": [parameter]}
+
+
+def describer(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """The function that describes `app`, once."""
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _described(app)
+        return app.openapi_schema
+
+    return describe
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    _, own = models_json_schema(
+        [(JobSpec, "validation"), (Problem, "validation")],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas |= own["$defs"]
+    schemas["Job"]["properties"]["spec"] = {"$ref": "#/components/schemas/JobSpec"}
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for path in document["paths"].values():
+        for operation in path.values():
+            _without_framework_errors(operation["responses"])
+    return document
+
+
+def _without_framework_errors(responses: dict[str, Any]) -> None:
+    """Drop the 422 that the framework adds to routes with an id, where such an id is a 404."""
+    content = responses.get("422", {}).get("content", {})
+    if "application/json" in content:
+        del responses["422"]

@@ -1,0 +1,47 @@
+"""What can be configured: environment variables with the prefix `LRTUNER_`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_database(validated: dict[str, Any]) -> str:
+    return f"sqlite:///{validated['data_dir'] / 'lrtuner.db'}"
+
+
+def _web_address(value: str) -> str:
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    return value.rstrip("/")
+
+
+class Settings(BaseSettings):
+    """The settings of the API. An empty variable counts as not set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LRTUNER_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
+
+    data_dir: Path = Field(
+        default=Path(".lrtuner"),
+        description="The folder of the default database. Worker and API must see the same one.",
+    )
+    database_url: str = Field(
+        default_factory=_default_database,
+        repr=False,  # it may hold a password
+        description="The database, shared with the workers: `sqlite:///path` or "
+        "`postgresql+psycopg://user:password@host/name`. Default: `lrtuner.db` in the data folder.",
+    )
+    public_url: Annotated[str, AfterValidator(_web_address)] = Field(
+        default="",
+        description="The address under which clients reach the API, such as "
+        "`https://lrtuner.example.org`; links start with it. Default: links are bare paths.",
+    )
+    max_body_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1024,
+        le=1024**3,
+        description="The largest request body accepted, in bytes; larger ones get a 413.",
+    )

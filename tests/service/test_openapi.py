@@ -1,0 +1,91 @@
+import json
+import re
+
+import pytest
+
+from lrtuner.job import JobSpec
+from service.app import create_app
+from service.openapi import DESCRIPTION, EXAMPLE_JOB, SMALLEST_JOB
+from service.settings import Settings
+
+DATABASE = {"503"}
+ROUTES = {
+    ("post", "/v1/jobs"): {"202", "400", "413", "415", "422"} | DATABASE,
+    ("get", "/v1/jobs"): {"200", "400", "422"} | DATABASE,
+    ("get", "/v1/jobs/{job_id}"): {"200", "304", "404"} | DATABASE,
+    ("post", "/v1/jobs/{job_id}/cancel"): {"200", "202", "404", "409"} | DATABASE,
+    ("get", "/v1/jobs/{job_id}/events"): {"200", "400", "404", "406", "422"} | DATABASE,
+    ("get", "/v1/jobs/{job_id}/range-test"): {"200", "404", "409"} | DATABASE,
+    ("get", "/v1/jobs/{job_id}/trials"): {"200", "400", "404", "422"} | DATABASE,
+    ("get", "/v1/jobs/{job_id}/recommendation"): {"200", "304", "404", "409", "422"} | DATABASE,
+    ("get", "/v1/families"): {"200"},
+    ("get", "/v1/exports"): {"200"},
+    ("get", "/v1/schema/{name}.json"): {"200", "404"},
+    ("get", "/problems/{code}"): {"200", "404"},
+    ("get", "/healthz"): {"200"},
+    ("get", "/readyz"): {"200", "503"},
+    ("get", "/"): {"200"},
+}
+
+
+@pytest.fixture(scope="module")
+def described():
+    return create_app(Settings()).openapi()
+
+
+def test_every_route_documents_its_statuses(described):
+    documented = {
+        (method, path): set(operation["responses"])
+        for path, operations in described["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert documented == {route: statuses | {"500"} for route, statuses in ROUTES.items()}
+
+
+def test_every_error_is_a_problem(described):
+    for operations in described["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if status >= "400":
+                    [(media_type, content)] = response["content"].items()
+                    assert media_type == "application/problem+json"
+                    assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+            assert operation["summary"]
+            assert operation["description"]
+
+
+def test_every_reference_leads_somewhere(described):
+    schemas = described["components"]["schemas"]
+    for name in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(described)):
+        assert name in schemas
+    assert "HTTPValidationError" not in schemas
+
+
+def test_the_body_of_a_job_is_described(described):
+    content = described["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
+    assert content["schema"] == {"$ref": "#/components/schemas/JobSpec"}
+    assert described["components"]["schemas"]["JobSpec"]["required"] == [
+        "model",
+        "dataset",
+        "optimizer",
+        "training",
+    ]
+    for example in content["examples"].values():
+        JobSpec.model_validate(example["value"])
+
+
+def test_the_job_in_the_description_is_accepted(sqlite_client):
+    [body] = re.findall(r"-d '(\{.+?\})'", DESCRIPTION, re.DOTALL)
+    assert sqlite_client.post_raw(body).status_code == 202
+    assert json.loads(body) == SMALLEST_JOB
+    assert sqlite_client.post_json(EXAMPLE_JOB).status_code == 202
+
+
+def test_the_pages_for_people(sqlite_client):
+    assert "/openapi.json" in sqlite_client.get("/docs").text
+    assert sqlite_client.get("/openapi.json").json()["info"]["description"] == DESCRIPTION
+
+
+def test_describing_touches_no_database(tmp_path):
+    create_app(Settings(data_dir=tmp_path / "none")).openapi()
+    assert not list(tmp_path.iterdir())
