@@ -51,7 +51,9 @@ def test_it_is_a_torch_scheduler():
 
 def test_a_stale_initial_rate_does_not_leak_in():
     opt = optimizer(1e-7)
-    opt.param_groups[0]["initial_lr"] = 1e-7
+    opt.param_groups[0]["initial_lr"] = 123.0
+    assert integration.scheduler(opt, SCHEDULE).base_lrs == [1e-7]
+    opt.param_groups[0]["initial_lr"] = 123.0
     assert follow(opt, integration.scheduler(opt, SCHEDULE), 40) == SCHEDULE.values().tolist()
 
 

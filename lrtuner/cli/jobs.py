@@ -1,0 +1,205 @@
+"""The commands of a job's life: submit, wait, status, cancel, download, jobs."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from lrtuner.cli.follow import follow, read_spec, resume_command
+from lrtuner.cli.output import STDOUT, clean, note, require_writable, save, say
+from lrtuner.cli.progress import Lines, progress_line, stage
+from lrtuner.cli.words import Rows, table
+from lrtuner.client import Client, Job
+from lrtuner.errors import InvalidInputError
+from lrtuner.export import EXPORTERS
+from lrtuner.jsontext import dumps
+from lrtuner.lifecycle import JobStatus
+
+DEFAULT_OUTPUT = "schedule.json"
+
+JobId = Annotated[str, typer.Argument(metavar="JOB_ID", help="The id that submit printed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the job as JSON.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", min=0, help="Stop waiting after this time; the job goes on."),
+]
+Output = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Where to write the config; - is stdout.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command(epilog=_SUBMIT)(submit)
+    app.command(epilog="Example:  lrtuner wait job_4f... --timeout 600")(wait)
+    app.command(epilog="Example:  lrtuner status job_4f... --json | jq .progress")(status)
+    app.command(epilog="Example:  lrtuner cancel job_4f...")(cancel)
+    app.command(epilog="Example:  lrtuner download job_4f... --format torch")(download)
+    app.command(epilog="Example:  lrtuner jobs --status running --status queued")(jobs)
+
+
+_SUBMIT = """\b
+Examples:
+  lrtuner submit job.json
+  lrtuner submit job.json --wait --timeout 1800 --output schedule.json
+  generate-job | lrtuner submit - --json | jq -r .id
+
+\b
+A job file needs at least:
+  {"model":     {"source": "builtin", "name": "mlp"},
+   "dataset":   {"source": "builtin", "name": "digits"},
+   "optimizer": {"name": "sgd", "args": {"momentum": 0.9}},
+   "training":  {"batch_size": 64, "epochs": 20}}
+"""
+
+
+def submit(
+    job_file: Annotated[
+        str, typer.Argument(metavar="JOB.json", help="What to tune; - reads stdin.")
+    ],
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the result, and write it to --output.")
+    ] = False,
+    output: Output = None,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job and print its id.
+
+    With --wait, progress goes to stderr; the recommended schedule is written to --output
+    (schedule.json if not given) and summed up on stdout. The exit code is 1 if the job does not
+    succeed, 4 if it has not finished in time.
+    """
+    if not wait and (output is not None or timeout is not None):
+        raise InvalidInputError("--output and --timeout need --wait")
+    target = output or DEFAULT_OUTPUT
+    if wait:
+        _check_output(target, as_json)
+    spec = read_spec(job_file)
+    with _client() as client:
+        job = client.submit(spec)
+    if not wait:
+        say(_json(job) if as_json else job.id)
+        note(f"{job.status}; wait for it with: {resume_command(job.id, None)}")
+        return
+    announce = note if as_json or target == STDOUT else say
+    announce(job.id)
+    follow(job.id, timeout=timeout, output=target, as_json=as_json)
+
+
+def wait(
+    job_id: JobId, output: Output = None, timeout: Timeout = None, as_json: AsJson = False
+) -> None:
+    """Wait until a job has finished, and sum up its result.
+
+    Progress goes to stderr. The exit code is 0 if the job succeeded, 1 if it failed, was cancelled
+    or expired, 4 if it has not finished in time.
+    """
+    if output:
+        _check_output(output, as_json)
+    follow(job_id, timeout=timeout, output=output, as_json=as_json)
+
+
+def status(job_id: JobId, as_json: AsJson = False) -> None:
+    """Show how a job stands."""
+    with _client() as client:
+        job = client.job(job_id)
+    if as_json:
+        say(_json(job))
+        return
+    rows: Rows = [
+        ("job", clean(job.id)),
+        ("name", clean(job.name or "-")),
+        ("status", str(job.status)),
+        ("phase", stage(job) if job.status is JobStatus.RUNNING else "-"),
+        ("progress", progress_line(job) or "-"),
+    ]
+    for name in ("queued_at", "started_at", "finished_at"):
+        rows.append((name.removesuffix("_at"), clean(getattr(job, name) or "-")))
+    if job.attempts > 1:
+        rows.append(("attempts", str(job.attempts)))
+    if job.error:
+        rows.append(("error", clean(str(job.error))))
+    say("\n".join(table(rows, indent="")))
+
+
+def cancel(job_id: JobId, as_json: AsJson = False) -> None:
+    """Ask a job to stop.
+
+    What it has measured so far is kept.
+    """
+    with _client() as client:
+        job = client.cancel(job_id)
+    say(_json(job) if as_json else str(job.status))
+
+
+def download(
+    job_id: JobId,
+    format: Annotated[
+        str, typer.Option("--format", metavar="F", help="json, csv, torch, ...")
+    ] = "json",
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Where to write it; - is stdout. Default: a name by its format."
+        ),
+    ] = None,
+) -> None:
+    """Download the recommended schedule."""
+    target = output or _filename(format)
+    require_writable(target)
+    with _client() as client:
+        content = client.recommendation(job_id, format)
+    save(target, content)
+    if target != STDOUT:
+        say(target)
+
+
+def jobs(
+    status: Annotated[
+        list[JobStatus] | None,
+        typer.Option(metavar="STATUS", help=f"One of {', '.join(JobStatus)}; may be repeated."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the jobs as a JSON list.")] = False,
+) -> None:
+    """List jobs, newest first."""
+    with _client() as client:
+        found = client.jobs(status or (), limit)
+    if as_json:
+        say(dumps([_data(job) for job in found], indent=2))
+        return
+    lines = [("JOB", "STATUS", "QUEUED", "NAME", "PROGRESS")]
+    lines += [
+        (job.id, str(job.status), job.queued_at or "-", job.name or "-", progress_line(job) or "-")
+        for job in found
+    ]
+    cells = [tuple(clean(cell) for cell in line) for line in lines]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _client() -> Client:
+    return Client.from_environment(on_retry=Lines().trouble)
+
+
+def _check_output(output: str, as_json: bool) -> None:
+    if as_json and output == STDOUT:
+        raise InvalidInputError("--json and --output - both write to stdout: give one of them")
+    require_writable(output)
+
+
+def _filename(format: str) -> str:
+    if format in EXPORTERS:
+        return EXPORTERS[format].filename
+    # The service may know more formats than this version; it refuses those that nobody knows.
+    return "schedule." + re.sub(r"[^a-z0-9_]", "", format.lower())
+
+
+def _data(job: Job) -> dict[str, object]:
+    return job.model_dump(mode="json", exclude_unset=True)
+
+
+def _json(job: Job) -> str:
+    return dumps(_data(job), indent=2)

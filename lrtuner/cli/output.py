@@ -1,0 +1,147 @@
+"""What commands say and write: results on stdout, all else on stderr, files whole or not at all."""
+
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from enum import IntEnum
+from pathlib import Path
+from typing import TextIO
+
+from lrtuner.client import ProblemError, ServerUnreachableError, WaitTimeoutError
+from lrtuner.errors import InvalidInputError, JobFailedError, LRTunerError
+
+STDOUT = "-"
+
+
+class ExitCode(IntEnum):
+    """What the exit code of a command says. 3 is kept for a schedule that is not better."""
+
+    OK = 0
+    FAILED = 1
+    INVALID = 2
+    TIMED_OUT = 4
+    UNREACHABLE = 5
+    INTERRUPTED = 130
+
+
+class StoppedError(LRTunerError):
+    """A process that was started here has ended before its time."""
+
+    code = "stopped"
+
+
+def exit_code(error: LRTunerError) -> ExitCode:
+    """The exit code that `error` ends a command with."""
+    match error:
+        case WaitTimeoutError():
+            return ExitCode.TIMED_OUT
+        case ServerUnreachableError():
+            return ExitCode.UNREACHABLE
+        case ProblemError(problem=problem):
+            broken = (problem.status or 0) >= 500
+            return ExitCode.UNREACHABLE if broken else ExitCode.INVALID
+        case JobFailedError() | StoppedError():
+            return ExitCode.FAILED
+        case _:
+            return ExitCode.INVALID
+
+
+def say(text: str = "") -> None:
+    """Print a result."""
+    _print(text, sys.stdout)
+
+
+def note(text: str) -> None:
+    """Print something for the person who watches."""
+    _print(text, sys.stderr)
+
+
+def speaks_unicode(stream: TextIO, sample: str) -> bool:
+    """Whether `stream` can show the characters of `sample`."""
+    try:
+        sample.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def clean(text: str) -> str:
+    """The text on one line, without characters that would steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def number(value: float) -> str:
+    """A number for people: four digits that count, and whole numbers whole."""
+    if abs(value) < 1e12 and value == int(value):
+        return str(int(value))
+    return f"{value:.1f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def require_writable(output: str) -> None:
+    """Fail now rather than after the work.
+
+    Raises:
+        InvalidInputError: no file can be written to `output`.
+    """
+    path = Path(output)
+    if output == STDOUT:
+        return
+    if path.is_dir():
+        raise InvalidInputError(f"cannot write {output}: it is a folder")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        why = "cannot be written" if path.parent.is_dir() else "does not exist"
+        raise InvalidInputError(f"cannot write {output}: the folder {path.parent} {why}")
+
+
+def save(output: str, content: bytes) -> None:
+    """Write `content` to the file `output`, or to stdout for `-`.
+
+    Raises:
+        InvalidInputError: it cannot be written; what was there is still there.
+    """
+    if output == STDOUT:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        _replace(Path(output), content)
+    except OSError as error:
+        raise InvalidInputError(f"cannot write {output}: {error.strerror}") from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    if path.exists() and not path.is_file():  # /dev/null, a pipe: nothing to replace
+        path.write_bytes(content)
+        return
+    path = path.resolve()  # a link keeps pointing where it did
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
+        try:
+            new.write(content)
+            new.close()
+            Path(new.name).chmod(_mode(path))
+            Path(new.name).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(new.name).unlink()
+            raise
+
+
+def _mode(path: Path) -> int:
+    """The permissions the file has, or that a new file would get."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _print(text: str, stream: TextIO) -> None:
+    encoding = stream.encoding or "ascii"
+    print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)

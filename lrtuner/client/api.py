@@ -1,0 +1,156 @@
+"""The calls of the API, one method each, and waiting for a job."""
+
+import json
+import math
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self
+from urllib.parse import quote
+
+from lrtuner.client.answers import Event, EventPage, Job, JobPage
+from lrtuner.client.errors import WaitTimeoutError
+from lrtuner.client.transport import DEFAULT_URL, Transport
+from lrtuner.lifecycle import JobStatus
+
+PATIENCE_SECONDS = 6.0  # more than the service's usual Retry-After
+WAIT_PATIENCE_SECONDS = 60.0
+PAGE_SIZE = 100
+
+_FIRST_POLL, _LONGEST_POLL = 0.2, 2.0
+
+
+class Client:
+    """Talks to one service. Use it as a context manager, or call `close`.
+
+    Args:
+        url: where the service listens.
+        api_key: sent as a bearer token, and shown nowhere.
+        timeout: seconds that one answer may take.
+        patience: seconds for which a call is repeated while the service is away or busy; `wait` has
+            more of it.
+        options: further arguments of `Transport`.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        api_key: str | None = None,
+        timeout: float = 30.0,
+        *,
+        patience: float = PATIENCE_SECONDS,
+        **options: Any,
+    ) -> None:
+        self._transport = Transport(url, api_key, timeout, patience=patience, **options)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, **options: Any) -> Self:
+        """The client that `LRTUNER_URL` and `LRTUNER_API_KEY` describe."""
+        url = environ.get("LRTUNER_URL") or DEFAULT_URL
+        return cls(url, environ.get("LRTUNER_API_KEY") or None, **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """Where the service listens, without credentials."""
+        return self._transport.url
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.http.close()
+
+    def submit(self, spec: Mapping[str, Any]) -> Job:
+        """Submit a job. One call makes one job, however often it has to be repeated."""
+        headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
+        # ASCII, so that the service and not an encoder here judges strange characters.
+        content = json.dumps(dict(spec), allow_nan=False).encode()
+        return self._transport.read(Job, "POST", "/v1/jobs", content=content, headers=headers)
+
+    def job(self, job_id: str) -> Job:
+        """The job as it stands."""
+        return self._transport.read(Job, "GET", _path(job_id))
+
+    def jobs(self, status: Sequence[JobStatus] = (), limit: int = 20) -> list[Job]:
+        """The newest `limit` jobs; with `status`, only those in one of these."""
+        found: list[Job] = []
+        params: dict[str, Any] = {"status": [str(each) for each in status]}
+        while len(found) < limit:
+            params["limit"] = min(limit - len(found), PAGE_SIZE)
+            page = self._transport.read(JobPage, "GET", "/v1/jobs", params=params)
+            found += page.items
+            if not page.has_more or not page.items:
+                break
+            params["after"] = page.next_after
+        return found
+
+    def events(self, job_id: str, after: int = 0) -> Iterator[Event]:
+        """The events with a number above `after`, oldest first, up to the newest."""
+        return self._events(job_id, after, limit=None)
+
+    def cancel(self, job_id: str) -> Job:
+        """Ask the job to stop."""
+        return self._transport.read(Job, "POST", _path(job_id, "cancel"))
+
+    def recommendation(self, job_id: str, format: str = "json") -> bytes:
+        """The recommended schedule in a download format, byte by byte as published."""
+        path = _path(job_id, "recommendation")
+        return self._transport.request("GET", path, params={"format": format}).content
+
+    def wait(
+        self,
+        job_id: str,
+        timeout: float | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        on_job: Callable[[Job], None] | None = None,
+    ) -> Job:
+        """Wait until the job has finished, in whatever way; the job then.
+
+        Args:
+            job_id: which job.
+            timeout: seconds; None waits as long as it takes, 0 looks once.
+            on_event: called with every event, those of the time before included.
+            on_job: called with the job after every look at it.
+
+        Raises:
+            WaitTimeoutError: it has not finished in time.
+            ServerUnreachableError: nobody has answered for a minute, or until the timeout.
+        """
+        clock = self._transport.clock
+        start, seen = clock(), 0
+        end = math.inf if timeout is None else start + timeout
+        while True:
+            limit = max(min(WAIT_PATIENCE_SECONDS, end - clock()), 0.0)
+            # The job first: the event that finished it is then among those read after it.
+            job = self._transport.read(Job, "GET", _path(job_id), limit=limit)
+            for event in self._events(job_id, seen, limit):
+                seen = event.seq
+                if on_event:
+                    on_event(event)
+            if on_job:
+                on_job(job)
+            if job.status.is_finished:
+                return job
+            now = clock()
+            if now >= end:
+                raise WaitTimeoutError(job, now - start if timeout is None else timeout)
+            pause = min(max(_FIRST_POLL, (now - start) / 10), _LONGEST_POLL)
+            self._transport.sleep(min(pause, end - now))
+
+    def _events(self, job_id: str, after: int, limit: float | None) -> Iterator[Event]:
+        path = _path(job_id, "events")
+        while True:
+            params = {"after": after, "limit": PAGE_SIZE}
+            page = self._transport.read(EventPage, "GET", path, params=params, limit=limit)
+            yield from page.items
+            if not page.has_more or not page.items:
+                return
+            after = page.items[-1].seq
+
+
+def _path(job_id: str, *rest: str) -> str:
+    return "/".join(["/v1/jobs", quote(job_id, safe=""), *rest])
