@@ -82,7 +82,7 @@ def test_post_wait_download_load_train(database, database_url, tmp_path):
         assert mine[0]["purpose"] in ("search", "baseline")
         assert lrtuner.load(mine[0]["schedule"]).values().tolist() == used
 
-        namespace: dict[str, object] = {}
+        namespace = {}
         exec(client.get(f"{job_url}/recommendation?format=torch").text, namespace)
         learning_rate = namespace["learning_rate"]
         assert callable(learning_rate)

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -40,7 +41,9 @@ def main() -> int:
 
 
 def _stop_at_eof(stop: threading.Event) -> None:
-    sys.stdin.read()
+    # not sys.stdin: a thread blocked in it aborts the interpreter when it exits
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
     stop.set()
 
 

@@ -108,7 +108,9 @@ def _private_stdout() -> TextIO:
 
 
 def _exit_at_eof() -> None:
-    sys.stdin.read()
+    # not sys.stdin: a thread blocked in it aborts the interpreter when it exits
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
     os._exit(ORPHANED)
 
 

@@ -35,10 +35,13 @@ LONG = {
     "search": {"budget": {"full_runs": 5}, "confirm_pairs": 0},
 }
 
+# one run of it takes minutes: whatever happens, happens inside a run
+ENDLESS = {**LONG, "training": {"batch_size": 64, "steps": 300_000}}
 
-def until(condition: Callable[[], Any]) -> Any:
+
+def until(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
     """The first true result of `condition`; polling, with an upper bound."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not (result := condition()):
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.02)
@@ -151,7 +154,7 @@ def test_a_job_goes_all_the_way(database, database_url):
 
 
 def test_a_cancel_is_noticed_within_two_seconds(database, database_url):
-    job_id = submit(database, **LONG)
+    job_id = submit(database, **ENDLESS)
     with working(worker_of(database, database_url)):
         until(lambda: trials_of(database, job_id))
         began = time.monotonic()
@@ -187,6 +190,17 @@ def test_a_killed_child_costs_the_run_in_flight_and_not_the_job(database, databa
     assert failed[0].document["error"]["code"] == "process_died"
     assert "SIGKILL" in failed[0].document["error"]["message"]
     assert "process.restarted" in [e.kind for e in events_of(database, job_id)]
+
+
+def test_nothing_trains_on_after_kill_9_of_the_worker(database, database_url):
+    job_id = submit(database, **ENDLESS)
+    with worker_process(database_url) as process:
+        until(lambda: trials_of(database, job_id))
+        children = children_of(process.pid)
+        assert children
+        process.kill()
+        process.wait()
+        until(lambda: not any(map(is_alive, children)), patience=10)
 
 
 def test_after_kill_9_of_the_worker_another_gives_the_same_recommendation(database, database_url):
