@@ -7,6 +7,9 @@ import signal
 import sys
 import threading
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
 from lrtuner.errors import LRTunerError
 from lrtuner.store import open_database
 from lrtuner.store.migrate import is_current
@@ -21,7 +24,10 @@ def main() -> int:
         "--exit-with-parent", action="store_true", help="stop when standard input ends"
     )
     arguments = parser.parse_args()
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.exit("\n".join(map(_setting_problem, error.errors())))
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -38,6 +44,11 @@ def main() -> int:
     except LRTunerError as error:
         sys.exit(str(error))
     return 0
+
+
+def _setting_problem(problem: ErrorDetails) -> str:
+    name = "_".join(["LRTUNER", *map(str, problem["loc"])]).upper()
+    return f"{name}: {problem['msg']} (got {problem['input']!r})"
 
 
 def _stop_at_eof(stop: threading.Event) -> None:

@@ -11,13 +11,17 @@ from lrtuner.store import url_from_environment
 class Settings(BaseSettings):
     """What a worker can be told; the README lists every one."""
 
-    model_config = SettingsConfigDict(env_prefix="LRTUNER_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LRTUNER_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     database_url: str = Field(
         default_factory=url_from_environment,
-        description="Where jobs are kept; SQLite in the data folder by default.",
+        description="The database, shared with the API.",
     )
-    data_dir: Path = Field(default=Path(".lrtuner"), description="Folder of the default database.")
+    data_dir: Path = Field(
+        default=Path(".lrtuner"), description="The folder of the default database."
+    )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$",
