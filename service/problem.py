@@ -28,7 +28,7 @@ class Kind:
 
 _SERVER_FAULT = "A fault of the service: report it with the request_id; its log has the rest."
 
-#: Every code that a response of this API can carry. `type` is `/problems/CODE`.
+#: Every code that a response, or the error of a job, can carry. `type` is `/problems/CODE`.
 KINDS: dict[str, Kind] = {
     "bad_request": Kind(400, "The request cannot be read", "Compare it with /openapi.json."),
     "malformed_json": Kind(
@@ -72,7 +72,16 @@ KINDS: dict[str, Kind] = {
     "internal": Kind(500, "The service failed", _SERVER_FAULT),
     "error": Kind(500, "The service failed", _SERVER_FAULT),
     "job_failed": Kind(500, "The job cannot go on", _SERVER_FAULT),
-    "nothing_trained": Kind(500, "Every trial diverged or failed", _SERVER_FAULT),
+    "nothing_trained": Kind(
+        500, "Every trial diverged or failed", "Look at the errors of the job's trials."
+    ),
+    "process_died": Kind(
+        500, "The process that trains died again and again", "It may need more memory."
+    ),
+    "max_attempts": Kind(
+        500, "The workers of the job were lost too often", "The log of the workers has the rest."
+    ),
+    "internal_error": Kind(500, "The worker failed", _SERVER_FAULT),
     "database_down": Kind(
         503, "The database does not answer", "Wait as long as Retry-After says and try again."
     ),

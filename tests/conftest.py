@@ -21,6 +21,16 @@ from lrtuner.store.tables import jobs
 _numbers = count(1)
 
 
+def pytest_configure():
+    """Undo what nohup and background jobs do: processes that tests start must hear signals."""
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 @pytest.fixture(scope="session")
 def postgres_server():
     """A PostgreSQL server for this session: from a wheel, on a socket, without durability."""

@@ -22,8 +22,8 @@ from worker.settings import Settings as WorkerSettings
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
-# codes that only a job's own error or the store carries, or that stand for a fault of ours
-NOT_ANSWERED = {"error", "lease_lost", "job_failed", "nothing_trained"}
+# codes that stand for a fault of ours
+NOT_DOCUMENTED = {"error", "lease_lost"}
 
 NAMES = {
     "families": FAMILIES,
@@ -34,7 +34,7 @@ NAMES = {
     "warmup curves": WARMUPS,
     "cooldown curves": COOLDOWNS,
     "statuses": list(JobStatus),
-    "problems": set(KINDS) - NOT_ANSWERED,
+    "problems": set(KINDS) - NOT_DOCUMENTED,
     "settings": [
         f"LRTUNER_{name.upper()}"
         for settings in (ServiceSettings, WorkerSettings)

@@ -39,12 +39,18 @@ def succeed(connection: sa.Connection, claim: Claim, *, recommendation: str) -> 
 def fail(connection: sa.Connection, claim: Claim, *, error: dict[str, Any]) -> None:
     """Finish the job as failed: another attempt would fail in the same way.
 
-    `error` has a `code` for machines and a `message` for people, which the event repeats.
+    The event repeats the error's `message`, if it has one.
 
     Raises:
         LeaseLostError: the job is not running, or runs as another attempt.
     """
-    _finish(connection, claim, JobStatus.FAILED, message=error["message"], error=error)
+    _finish(
+        connection,
+        claim,
+        JobStatus.FAILED,
+        message=error.get("message", "The job failed"),
+        error=error,
+    )
 
 
 def retry(
