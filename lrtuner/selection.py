@@ -105,7 +105,7 @@ def decide(contest: Contest, *, metric: str, sign: float, asked_pairs: int) -> D
     if contest.challenger_lost:
         return Decision(contest.baseline, _unsafe(contest, metric))
     if not scores:
-        return Decision(contest.challenger, _unpaired(contest, metric))
+        return Decision(contest.challenger, _unpaired(contest, metric, asked_pairs))
     stats = paired(scores)
     if stats.mean > 0:
         kept = paired([-score for score in scores])
@@ -165,15 +165,16 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def _unpaired(contest: Contest, metric: str) -> Verdict:
+def _unpaired(contest: Contest, metric: str, asked_pairs: int) -> Verdict:
+    why = "completed within the budget" if asked_pairs else "was asked for"
     best = "The tuned baseline was" if contest.challenger == contest.baseline else "It was"
     return Verdict(
         status="estimated",
         metric=metric,
         baseline=contest.baseline.document,
         pairs=0,
-        reason=f"{best} the best of the search; no pair on fresh seeds completed within the "
-        "budget, so the gain is unknown.",
+        reason=f"{best} the best of the search; no pair on fresh seeds {why}, so the gain is "
+        "unknown.",
     )
 
 

@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (LRTunerError, OSError) as error:
         return _refuse(str(error))
     # Everything to stderr, in one format; the server's own set-up is left out below.
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # says nothing new at each check
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     config = uvicorn.Config(
         create_app(settings),

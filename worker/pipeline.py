@@ -54,6 +54,7 @@ class Pipeline:
         self._deadline_from = time.monotonic() - self.history.elapsed_seconds
         self.trials = list(self.history.trials)
         self.task = make_task(self.spec, self.device)
+        self._tell_environment()
         found = self._stage(Stage.RANGE_TEST, self._sweep)
         self.range_test = RangeTestResult.model_validate(found)
         self._stage(Stage.SEARCH, self._search)
@@ -97,9 +98,7 @@ class Pipeline:
                 )
                 request = planned.sampled(params)
             self._run(request)
-        arms = planner.rank(self.trials, self.spec)
-        if arms is None:
-            raise NothingTrainedError(self._why_nothing_trained())
+        arms = self._arms()
         return {
             "ranking": [t.number for t in arms.candidates],
             "baseline": arms.baseline.number,
@@ -130,12 +129,8 @@ class Pipeline:
         }
 
     def _published(self, recommendation: ScheduleDocument) -> dict[str, Any]:
-        digest = self.task.data.digest()
         provenance = recommendation.provenance
-        return {
-            "content_hash": provenance.content_hash if provenance else None,
-            "environment": environment(self.device, digest).model_dump(),
-        }
+        return {"content_hash": provenance.content_hash if provenance else None}
 
     # decisions ------------------------------------------------------------------------------------
 
@@ -289,6 +284,11 @@ class Pipeline:
             budget=self.spec.search.budget.full_runs,
             best=sign * min(sign * value for value in values) if values else None,
         )
+
+    def _tell_environment(self) -> None:
+        found = environment(self.device, self.task.data.digest())
+        told = f"training on {found.device} with torch {found.torch}"
+        self.journal.event("environment", told, Stage.RANGE_TEST, found.model_dump())
 
     def _message(self, text: str) -> None:
         self.journal.event("message", text, Stage.CONFIRM, {})

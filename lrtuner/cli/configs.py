@@ -107,7 +107,7 @@ def _legend(baseline: Schedule | None, pen: drawing.Pen) -> list[str]:
     if baseline is None:
         return []
     other = drawing.OTHER
-    return [f"  {pen.curve}  recommended    {other}  {other}  baseline, where it differs", ""]
+    return [f"  {pen.curve}  recommended    {other}  {other}  compared with, where it differs", ""]
 
 
 def _about(schedule: ScheduleDocument) -> list[str]:

@@ -61,7 +61,7 @@ def verdict_rows(verdict: Verdict) -> Rows:
         rows += [("difference", _difference(verdict)), ("interval", _interval(verdict))]
     baseline = baseline_schedule(verdict)
     if baseline:
-        rows.append(("baseline", title(baseline)))
+        rows.append(("against", title(baseline)))
     rows.append(("reason", clean(verdict.reason)))
     return rows
 
@@ -134,7 +134,7 @@ def _cooldown(schedule: Schedule) -> str:
 
 
 def _difference(verdict: Verdict) -> str:
-    words = f"{verdict.metric} {verdict.difference:+.4g} against the baseline"
+    words = f"{verdict.metric} {verdict.difference:+.4g}"
     if verdict.recommended_mean is not None and verdict.baseline_mean is not None:
         means = number(verdict.recommended_mean), number(verdict.baseline_mean)
         words += " (mean {} against {})".format(*means)

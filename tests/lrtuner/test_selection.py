@@ -97,6 +97,8 @@ def test_without_pairs_the_gain_is_unknown():
     assert decision.schedule is A
     assert decision.verdict.status == "estimated"
     assert decision.verdict.difference is None
+    assert "within the budget" in decision.verdict.reason
+    assert "was asked for" in decided([], [], asked=0).verdict.reason
 
 
 def test_a_challenger_that_diverged_on_a_fresh_seed_is_not_recommended():

@@ -147,7 +147,7 @@ def test_a_job_goes_all_the_way(database, database_url):
     with database.reading() as connection:
         assert set(reading.list_stages(connection, job_id)) == {s.value for s in Stage}
     kinds = [event.kind for event in events_of(database, job_id)]
-    assert kinds[:3] == ["job.queued", "job.started", "stage.started"]
+    assert kinds[:4] == ["job.queued", "job.started", "environment", "stage.started"]
     assert kinds[-1] == "job.succeeded"
     assert kinds.count("trial.finished") == len(trials)
     assert not worker_of(database, database_url).work_once()
