@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError
 
 from lrtuner.errors import InvalidScheduleError
 from lrtuner.jsontext import digest, dumps
-from lrtuner.schedules._base import Strict
 from lrtuner.schedules.grammar import Schedule
+from lrtuner.strict import Strict
 
 SCHEMA_NAME = "schedule-1.0"
 

@@ -5,16 +5,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from lrtuner.lifecycle import Stage, TrialState
 from lrtuner.schedules.grammar import Schedule
-
-
-class Record(BaseModel):
-    """A frozen piece of evidence. Non-finite numbers are null: JSON has no NaN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from lrtuner.strict import Record
 
 
 def rates_digest(rates: Sequence[float]) -> str:

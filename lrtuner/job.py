@@ -9,7 +9,8 @@ from pydantic_core import PydanticCustomError
 from lrtuner.document import ScheduleDocument
 from lrtuner.schedules import FAMILIES
 from lrtuner.schedules.grammar import MAX_STEPS
-from lrtuner.sources import Config, DatasetSource, ModelSource, Optimizer, mismatch, split_sizes
+from lrtuner.sources import DatasetSource, ModelSource, Optimizer, mismatch, split_sizes
+from lrtuner.strict import Strict
 
 DEFAULT_PAIRS = 5
 
@@ -38,7 +39,7 @@ Families = Annotated[
 PositiveLR = Annotated[float, Field(gt=0, le=1e6)]
 
 
-class Training(Config):
+class Training(Strict):
     """How each run trains. Exactly one of `epochs` and `steps` says how long."""
 
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -62,7 +63,7 @@ class Training(Config):
         return num_train // self.batch_size
 
 
-class Objective(Config):
+class Objective(Strict):
     """The metric that decides, on the validation split, and which way is better."""
 
     metric: Literal["val_loss", "val_accuracy"] = "val_loss"
@@ -81,14 +82,14 @@ class Objective(Config):
         return 1.0 if self.metric == "val_loss" else -1.0
 
 
-class Budget(Config):
+class Budget(Strict):
     """What may be spent: full-training equivalents, everything charged, and at most so long."""
 
     full_runs: Annotated[float, Field(ge=3, le=10_000)] = 30.0
     max_minutes: Annotated[float, Field(gt=0, le=100_000)] | None = None
 
 
-class Search(Config):
+class Search(Strict):
     """Which families to search, between which peak rates, how long, and how often to confirm."""
 
     families: Families = "all"
@@ -109,7 +110,7 @@ class Search(Config):
         return list(FAMILIES) if self.families == "all" else list(self.families)
 
 
-class RangeTest(Config):
+class RangeTest(Strict):
     """The sweep: `num_steps` rates from `min_lr` to `max_lr`, log-spaced, once per seed."""
 
     min_lr: PositiveLR = 1e-6
@@ -124,7 +125,7 @@ class RangeTest(Config):
         return self
 
 
-class JobSpec(Config):
+class JobSpec(Strict):
     """The body of `POST /v1/jobs` and the content of a JOB.json file."""
 
     name: Text | None = None

@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from lrtuner.strict import Record
 
 Array = NDArray[np.float64]
 Status = Literal["ok", "did_not_diverge", "no_signal", "nan_at_step", "too_few_points", "failed"]
@@ -31,11 +32,7 @@ FALLBACK_DECADES = (2.0, 1.0)
 """How far below and above the usual rates of an optimizer a search looks without a signal."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Sweep(_Record):
+class Sweep(Record):
     """One pass of the range test: `losses[i]` is the loss that the update at rate `lrs[i]` saw.
 
     Losses after the sweep stopped, and non-finite ones, are null. `updates` were really made.
@@ -47,7 +44,7 @@ class Sweep(_Record):
     updates: int
 
 
-class Analysis(_Record):
+class Analysis(Record):
     """What one sweep says. Rates are null where the curve has no such point.
 
     `lr_start` and `lr_half`: 10 % and 50 % of the descent are made; `lr_min`: lowest smoothed loss;
@@ -66,7 +63,7 @@ class Analysis(_Record):
     lr_diverged: float | None = None
 
 
-class Suggestion(_Record):
+class Suggestion(Record):
     """Where to search the peak rate, and where to begin for decaying and constant schedules."""
 
     low: float
@@ -76,7 +73,7 @@ class Suggestion(_Record):
     source: Literal["range_test", "optimizer_default", "job"]
 
 
-class RangeTestResult(_Record):
+class RangeTestResult(Record):
     """The range test of a job: every raw sweep, what it says, and what follows for the search."""
 
     status: Status

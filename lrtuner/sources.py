@@ -5,13 +5,13 @@ A config class says names, arguments and ranges; the worker holds the builder of
 
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from lrtuner.strict import Strict
 
 
-class Config(BaseModel):
-    """A frozen model that refuses unknown fields, NaN, infinity and silent type conversion."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+class Config(Strict):
+    """Something that may be asked for."""
 
 
 # Models -------------------------------------------------------------------------------------------

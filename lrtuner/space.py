@@ -3,14 +3,12 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from lrtuner.strict import Strict
 
 
-class _Range(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Uniform(_Range):
+class Uniform(Strict):
     """A real number in [low, high], evenly spread."""
 
     kind: Literal["uniform"] = "uniform"
@@ -28,7 +26,7 @@ class Uniform(_Range):
         return self.low + (self.high - self.low) * u
 
 
-class LogUniform(_Range):
+class LogUniform(Strict):
     """A real number in [low, high], its logarithm evenly spread; low > 0."""
 
     kind: Literal["log_uniform"] = "log_uniform"
@@ -47,7 +45,7 @@ class LogUniform(_Range):
         return min(max(value, self.low), self.high)  # exp(log(x)) may leave the range by one ulp
 
 
-class IntUniform(_Range):
+class IntUniform(Strict):
     """A whole number in low..high, both included."""
 
     kind: Literal["int_uniform"] = "int_uniform"
@@ -65,7 +63,7 @@ class IntUniform(_Range):
         return min(self.low + int(u * (self.high - self.low + 1)), self.high)
 
 
-class Choice(_Range):
+class Choice(Strict):
     """One of a few values, without an order."""
 
     kind: Literal["choice"] = "choice"

@@ -6,20 +6,15 @@ from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lrtuner.space import Range
+from lrtuner.strict import Strict
 
 Array = NDArray[np.float64]
 
 Length = Annotated[float, Field(gt=0, le=1e12, description="A length in the schedule's unit.")]
 Factor = Annotated[float, Field(ge=0, le=1, description="A factor of the peak learning rate.")]
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses unknown fields, NaN, infinity and silent type conversion."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class BaseBody(Strict, ABC):

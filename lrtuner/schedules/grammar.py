@@ -8,8 +8,9 @@ from pydantic import Field, model_validator
 
 from lrtuner.errors import InvalidInputError
 from lrtuner.schedules import Body
-from lrtuner.schedules._base import Array, Factor, Strict
+from lrtuner.schedules._base import Array, Factor
 from lrtuner.schedules.curves import COOLDOWNS, WARMUPS
+from lrtuner.strict import Strict
 
 MAX_STEPS = 1_000_000_000
 _CHECKPOINTS = 12
