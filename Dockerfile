@@ -8,11 +8,12 @@ WORKDIR /app
 RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin lrtuner \
  && mkdir -p /data && chown lrtuner:lrtuner /data
 ENV LRTUNER_DATA_DIR=/data
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY lrtuner lrtuner
-COPY migrations migrations
+COPY constraints.txt ./
 
 FROM base AS api
+COPY pyproject.toml README.md LICENSE ./
+COPY lrtuner lrtuner
+COPY migrations migrations
 COPY service service
 RUN python -m pip install --constraint constraints.txt '.[service]'
 USER lrtuner
@@ -22,13 +23,19 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=6 \
 CMD ["lrtuner", "api", "--host", "0.0.0.0"]
 
 FROM base AS migrate
+COPY pyproject.toml README.md LICENSE ./
+COPY lrtuner lrtuner
+COPY migrations migrations
 RUN python -m pip install --constraint constraints.txt '.[service]'
 USER lrtuner
 CMD ["lrtuner", "migrate"]
 
 FROM base AS worker
-# torch comes in its own layer: it is by far the largest, and changes least
+# torch comes in a layer of its own before our code: it is by far the largest, and changes least
 RUN python -m pip install --constraint constraints.txt torch
+COPY pyproject.toml README.md LICENSE ./
+COPY lrtuner lrtuner
+COPY migrations migrations
 COPY worker worker
 RUN python -m pip install --constraint constraints.txt '.[worker]'
 USER lrtuner

@@ -135,7 +135,9 @@ def _is_strange(text: str) -> bool:
 
 
 def _malformed(reason: str) -> ProblemError:
-    return ProblemError("malformed_json", f"The body cannot be read: {reason}.")
+    message = f"The body cannot be read: {reason}"
+    entry = {"pointer": "", "field": "body", "message": message}
+    return ProblemError("malformed_json", f"{message}.", errors=[entry])
 
 
 def _invalid(entries: list[Entry]) -> ProblemError:

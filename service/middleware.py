@@ -86,10 +86,14 @@ class BodyLimit:
         await self.app(scope, counted_receive, send)
 
     def _too_large(self) -> ProblemError:
-        return ProblemError(
-            "body_too_large",
-            f"The body is larger than the {self.max_bytes} bytes that are accepted.",
-        )
+        message = f"The body is larger than the {self.max_bytes} bytes that are accepted"
+        entry = {
+            "pointer": "",
+            "field": "body",
+            "message": message,
+            "allowed": {"max_bytes": self.max_bytes},
+        }
+        return ProblemError("body_too_large", f"{message}.", errors=[entry])
 
 
 def _request_id(scope: Scope) -> str:

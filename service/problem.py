@@ -134,7 +134,7 @@ class Problem(BaseModel):
     code: str = Field(description="The kind of problem, for programs; it never changes.")
     request_id: str = Field(description="Also in the header X-Request-Id and in the log.")
     errors: list[FieldProblem] | None = Field(
-        default=None, description="What is wrong with each field (422)."
+        default=None, description="What is wrong with each field, or with the body as a whole."
     )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from lrtuner.errors import LeaseLostError
-from lrtuner.lifecycle import TRANSITIONS, JobStatus
+from lrtuner.lifecycle import TRANSITIONS, JobStatus, TrialState
 from lrtuner.store.engine import DatabaseClock
-from lrtuner.store.tables import TIMESTAMPS, events, jobs
+from lrtuner.store.tables import TIMESTAMPS, events, jobs, trials
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ def move(
     if seq is None:
         return False
     write_event(connection, job_id, seq, kind=event, message=message, data=data)
+    if target.is_finished:
+        _end_trials(connection, job_id, target)
     return True
 
 
@@ -134,6 +136,20 @@ def write_event(
             data=dict(data or {}),
         )
     )
+
+
+def _end_trials(connection: sa.Connection, job_id: str, status: JobStatus) -> None:
+    """Nothing of a finished job runs any more; its run in flight, if there is one, failed."""
+    running = [trials.c.job_id == job_id, trials.c.state == TrialState.RUNNING]
+    query = sa.select(trials.c.number, trials.c.document).where(*running)
+    error = {"code": "job_ended", "message": f"the job was {status} while it ran"}
+    for number, document in connection.execute(query).all():
+        ended = {**document, "state": TrialState.FAILED.value, "error": error}
+        connection.execute(
+            sa.update(trials)
+            .where(*running, trials.c.number == number)
+            .values(state=TrialState.FAILED, document=ended, finished_at=DatabaseClock())
+        )
 
 
 def lease_lost(claim: Claim) -> LeaseLostError:

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from lrtuner.errors import ConflictError, LeaseLostError, NotFoundError
-from lrtuner.lifecycle import TRANSITIONS, JobStatus
+from lrtuner.lifecycle import TRANSITIONS, JobStatus, TrialState
 from lrtuner.store import queue, reading
 from lrtuner.store.tables import jobs, recommendations
 
@@ -116,6 +116,33 @@ def test_a_finished_job_cannot_be_cancelled(store, status):
     with pytest.raises(ConflictError, match=status):
         store.do(queue.cancel, job_id)
     assert store.job(job_id).status is status
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_a_run_in_flight_ends_with_its_job_and_says_why(store, end):
+    job_id = store.enqueue()
+    claim = store.claim()
+    store.do(queue.start_trial, claim, number=0, phase="search", document={"seed": 7})
+    if end == "cancelled":
+        store.do(queue.cancel, job_id)
+        store.do(queue.confirm_cancelled, claim)
+    else:
+        store.do(queue.fail, claim, error={"code": "process_died"})
+    (trial,) = store.read(reading.list_trials, job_id, limit=9)
+    assert trial.state is TrialState.FAILED
+    assert trial.finished_at is not None
+    assert trial.document["seed"] == 7
+    assert trial.document["error"]["code"] == "job_ended"
+    assert end in trial.document["error"]["message"]
+
+
+def test_a_run_in_flight_goes_on_when_its_job_is_handed_back(store):
+    job_id = store.enqueue()
+    claim = store.claim()
+    store.do(queue.start_trial, claim, number=0, phase="search", document={})
+    store.do(queue.release, claim)
+    (trial,) = store.read(reading.list_trials, job_id, limit=9)
+    assert trial.state is TrialState.RUNNING
 
 
 def test_cancel_of_an_unknown_job(store):

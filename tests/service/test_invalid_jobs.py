@@ -327,7 +327,9 @@ def test_body_that_is_no_json(sqlite_client, body, reason):
     answer = sqlite_client.post_raw(body)
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
     assert reason in answer.json()["detail"]
-    assert "errors" not in answer.json()
+    (error,) = answer.json()["errors"]
+    assert (error["field"], error["pointer"]) == ("body", "")
+    assert reason in error["message"]
     assert sqlite_client.submit().status_code == 202
 
 
