@@ -35,7 +35,7 @@ class Settings(BaseSettings):
         default=30.0, ge=2, description="How long a silent worker keeps its job."
     )
     heartbeat_seconds: float = Field(
-        default=1.0,
+        default=0.5,
         gt=0,
         le=10,
         description="How often a worker renews its lease and looks for a cancel.",
