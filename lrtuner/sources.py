@@ -199,11 +199,9 @@ class Adam(Config):
     default_lrs: ClassVar[tuple[float, ...]] = (3e-3, 1e-3)
 
 
-class AdamWArgs(Config):
+class AdamWArgs(AdamArgs):
     """torch.optim.AdamW without `lr`; the weight decay is decoupled."""
 
-    betas: Betas = [0.9, 0.999]
-    eps: Epsilon = 1e-8
     weight_decay: WeightDecay = 0.01
 
 
