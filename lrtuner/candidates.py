@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from lrtuner.errors import InvalidInputError
-from lrtuner.schedules import FAMILIES
+from lrtuner.schedules import FAMILIES, SEARCHED
 from lrtuner.schedules.grammar import Cooldown, Schedule, Warmup
 from lrtuner.space import Choice, LogUniform, Range
 
@@ -44,8 +44,10 @@ def search_space(families: Sequence[str], lr_range: tuple[float, float]) -> Sear
 
 
 def family_space(family: str) -> dict[str, Range]:
-    """The ranges of one family's own parameters, named `FAMILY.NAME`."""
+    """The ranges of one family's own parameters, named `FAMILY.NAME`; none if not searched."""
     body = FAMILIES[family]
+    if not body.searched:
+        return {}
     space: dict[str, Range] = {f"{family}.{name}": r for name, r in body.space.items()}
     if not body.decays_fully:
         space[f"{family}.cooldown_fraction"] = COOLDOWN_FRACTIONS
@@ -59,8 +61,8 @@ def to_schedule(params: Mapping[str, Any], total_steps: int) -> Schedule:
         InvalidInputError: the point names no known family or lacks a parameter.
     """
     family = params.get("family")
-    if family not in FAMILIES:
-        raise InvalidInputError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}")
+    if family not in SEARCHED:
+        raise InvalidInputError(f"family must be one of {', '.join(SEARCHED)}, got {family!r}")
     missing = family_space(family).keys() - params.keys()
     if missing:
         raise InvalidInputError(f"a {family} candidate needs {', '.join(sorted(missing))}")

@@ -1,15 +1,21 @@
-"""The schedule config as stored and downloaded (version 1.0): a schedule and its provenance."""
+"""The schedule config as stored and downloaded (version 1.0): a schedule and its provenance.
+
+Two kinds: `closed_form`, whose rates are a function of time, and `reactive`, whose rate reacts to a
+metric.
+"""
 
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
+import yaml
 from pydantic import Field, ValidationError
 
-from lrtuner.errors import InvalidScheduleError
+from lrtuner.errors import InvalidScheduleError, UnsupportedError
 from lrtuner.jsontext import digest, dumps
 from lrtuner.schedules.grammar import Schedule
+from lrtuner.schedules.plateau import Plateau
 from lrtuner.strict import Strict
 
 SCHEMA_NAME = "schedule-1.0"
@@ -17,6 +23,7 @@ SCHEMA_NAME = "schedule-1.0"
 CHECKSUM_TOLERANCE = 1e-9
 """Allowed difference at a checksum point, as a share of the peak: rounding between platforms."""
 
+_YAML = (".yaml", ".yml")
 _NOT_HASHED = ("job_id", "created_at", "content_hash")
 
 
@@ -83,16 +90,21 @@ class ExportFidelity(Strict):
     reason: str | None = None
 
 
-class ScheduleDocument(Schedule):
-    """A schedule with everything a loader, a person or a pipeline needs to trust it.
-
-    Only the schedule itself is required on input; a recommendation carries all of it.
-    """
+class _Config(Strict):
+    """What both kinds of config carry."""
 
     schema_url: Annotated[str | None, Field(alias="$schema")] = None
     schema_version: Literal["1.0"] = "1.0"
     optimizer: OptimizerRef | None = None
     context: Context | None = None
+
+
+class ScheduleDocument(_Config, Schedule):
+    """A schedule with everything a loader, a person or a pipeline needs to trust it.
+
+    Only the schedule itself is required on input; a recommendation carries all of it.
+    """
+
     checksum_points: list[Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None
     verdict: Verdict | None = None
     provenance: Provenance | None = None
@@ -120,20 +132,63 @@ class ScheduleDocument(Schedule):
         return digest(data)
 
 
-def load(source: str | Path | dict[str, Any]) -> ScheduleDocument:
-    """Load a schedule config from a JSON file or from its data, and verify its checksum points.
+class ReactiveDocument(_Config):
+    """A schedule whose rate reacts to a metric: it has no lr(t), so no table and no checksum.
+
+    `unit` says how often the metric is looked at.
+    """
+
+    kind: Literal["reactive"]
+    unit: Literal["step", "epoch"] = "epoch"
+    peak_lr: Annotated[float, Field(gt=0, le=1e6)]
+    body: Plateau
+
+    def __call__(self, t: Any) -> NoReturn:
+        """There is no lr(t).
+
+        Raises:
+            UnsupportedError: always.
+        """
+        raise UnsupportedError(
+            f"a {self.body.family} schedule has no rate at step {t!r}: it reacts to "
+            f"{self.body.monitor}; use body.factors(values of it)"
+        )
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The whole config as plain JSON data."""
+        data = self.model_dump(mode="json", by_alias=True)
+        head = {key: data.pop(key) for key in ("$schema", "schema_version", "kind", "unit")}
+        data["body"] = {"family": self.body.family, **data["body"]}
+        return {**head, "peak_lr": data.pop("peak_lr"), "body": data.pop("body"), **data}
+
+    def text(self) -> str:
+        """The config as a JSON file."""
+        return dumps(self.document, indent=2) + "\n"
+
+
+AnyDocument = ScheduleDocument | ReactiveDocument
+
+
+def load(source: str | Path | dict[str, Any]) -> AnyDocument:
+    """Load a schedule config from a JSON or YAML file or from its data, and verify it.
+
+    Lengths may be relative ("0.1dur", "5ep") and a `preset` may stand for the parts of a schedule:
+    what is returned is absolute.
 
     Raises:
         InvalidScheduleError: the file cannot be read, is no JSON, breaks the format (the message
             names the field) or does not give the rates it promises.
     """
     data = source if isinstance(source, dict) else _read(Path(source))
+    model = ReactiveDocument if data.get("kind") == "reactive" else ScheduleDocument
     try:
-        schedule = ScheduleDocument.model_validate(data)
+        document: AnyDocument = model.model_validate(data)
     except ValidationError as error:
         raise InvalidScheduleError(_explained(error)) from None
-    verify(schedule)
-    return schedule
+    if isinstance(document, ScheduleDocument):
+        verify(document)
+    return document
 
 
 def verify(schedule: ScheduleDocument) -> None:
@@ -159,20 +214,26 @@ def verify(schedule: ScheduleDocument) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    form, parse = ("YAML", yaml.safe_load) if path.suffix in _YAML else ("JSON", json.loads)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidScheduleError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise InvalidScheduleError(f"{path} is not JSON: {error}") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise InvalidScheduleError(f"{path} is not {form}: {error}") from None
     if not isinstance(data, dict):
-        raise InvalidScheduleError(f"{path} must hold a JSON object, not a {type(data).__name__}")
+        raise InvalidScheduleError(f"{path} must hold a {form} object, not a {type(data).__name__}")
     return data
 
 
 def _explained(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False):
-        field = ".".join(str(part) for part in problem["loc"]) or "the document"
-        lines.append(f"{field}: {problem['msg']} (got {problem['input']!r:.80})")
+        about = problem.get("ctx", {}).get("field")
+        place = [str(part) for part in problem["loc"]]
+        if place[:1] == ["body"]:
+            del place[1:2]  # the family, which the validator names on its way
+        field = ".".join([*place, *([str(about)] if about else [])])
+        got = "" if about else f" (got {problem['input']!r:.80})"
+        lines.append(f"{field or 'the document'}: {problem['msg']}{got}")
     return "not a valid schedule config: " + "; ".join(lines)

@@ -4,21 +4,21 @@ import hashlib
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from lrtuner.document import ScheduleDocument
-from lrtuner.schedules import FAMILIES
+from lrtuner.schedules import FAMILIES, SEARCHED
 from lrtuner.schedules.grammar import MAX_STEPS
 from lrtuner.sources import DatasetSource, ModelSource, Optimizer, mismatch, split_sizes
-from lrtuner.strict import Strict
+from lrtuner.strict import Strict, does_not_fit
 
 DEFAULT_PAIRS = 5
 
 
 def _known_families(value: Any) -> Any:
-    unknown = [name for name in value if name not in FAMILIES] if isinstance(value, list) else []
+    unknown = [name for name in value if name not in SEARCHED] if isinstance(value, list) else []
     if unknown:
-        raise ValueError(f"unknown family {unknown[0]!r}; known: {', '.join(FAMILIES)}")
+        what = "cannot search" if unknown[0] in FAMILIES else "unknown"
+        raise ValueError(f"{what} family {unknown[0]!r}; known: {', '.join(SEARCHED)}")
     if isinstance(value, list) and len(set(value)) != len(value):
         raise ValueError("a family is named twice")
     return value
@@ -107,7 +107,7 @@ class Search(Strict):
     @property
     def family_names(self) -> list[str]:
         """The families by name, `all` spelled out."""
-        return list(FAMILIES) if self.families == "all" else list(self.families)
+        return list(SEARCHED) if self.families == "all" else list(self.families)
 
 
 class RangeTest(Strict):
@@ -145,9 +145,9 @@ class JobSpec(Strict):
     def _fits_together(self) -> Self:
         problem = mismatch(self.model, self.dataset)
         if problem:
-            raise _problem("model.name", problem)
+            raise does_not_fit("model.name", problem)
         if self.objective.metric == "val_accuracy" and "tokens" in self.dataset.provides:
-            raise _problem("objective.metric", "val_accuracy needs a classification task")
+            raise does_not_fit("objective.metric", "val_accuracy needs a classification task")
         if self.dataset.num_examples is not None:
             self.total_steps(split_sizes(self.dataset.num_examples)[0])
         return self
@@ -161,30 +161,34 @@ class JobSpec(Strict):
         """
         batch_size = self.training.batch_size
         if batch_size > num_train:
-            raise _problem(
+            raise does_not_fit(
                 "training.batch_size",
                 f"{batch_size} is larger than the training split ({num_train})",
             )
         steps = self.training.total_steps(num_train)
         if not 2 <= steps <= MAX_STEPS:
-            raise _problem(
+            raise does_not_fit(
                 "training.epochs", f"a run of {steps} steps; 2 to {MAX_STEPS} are possible"
             )
-        if self.baseline and self.baseline.total_steps != steps:
-            raise _problem(
+        if self.baseline:
+            self._check_baseline(self.baseline, steps)
+        return steps
+
+    def _check_baseline(self, baseline: ScheduleDocument, steps: int) -> None:
+        lengths = {"step": steps, "epoch": self.training.epochs}
+        length = lengths.get(baseline.unit)
+        if length is None:
+            told = "it must be step, or epoch where training.epochs is given"
+            raise does_not_fit("baseline.unit", f"{baseline.unit!r} does not fit: {told}")
+        if baseline.total_steps != length:
+            raise does_not_fit(
                 "baseline.total_steps",
-                f"{self.baseline.total_steps}, but this job trains {steps} steps: "
+                f"{baseline.total_steps}, but this job trains {length} {baseline.unit}s: "
                 "rescale the schedule or change training",
             )
-        return steps
 
 
 def derived_seed(*parts: int | str) -> int:
     """A 31-bit seed that depends on every part, and is the same in every process."""
     text = "/".join(map(str, parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) % (2**31 - 1)
-
-
-def _problem(field: str, message: str) -> PydanticCustomError:
-    """An error of the whole spec that still names its field (dotted) in `ctx`."""
-    return PydanticCustomError("does_not_fit", "{problem}", {"problem": message, "field": field})

@@ -120,7 +120,8 @@ class Search:
 
     def _request(self, params: dict[str, Any], purpose: Purpose) -> Request:
         given = None if params else self.spec.baseline
-        schedule = plain(given) if given else to_schedule(params, self.total_steps)
+        per_epoch = self.total_steps // (self.spec.training.epochs or 1)
+        schedule = given.in_steps(per_epoch) if given else to_schedule(params, self.total_steps)
         return Request(purpose, Stage.SEARCH, schedule, self.seed, params or None)
 
 
@@ -166,8 +167,7 @@ def _same_shape(trial: TrialRecord, baseline: TrialRecord) -> bool:
 def _baseline(ordered: Sequence[TrialRecord], spec: JobSpec) -> TrialRecord | None:
     tuned = [t for t in ordered if t.purpose == "baseline"]
     if spec.baseline:
-        given = arm_of(plain(spec.baseline))
-        chosen = next((t for t in tuned if t.arm == given), None)
+        chosen = next((t for t in tuned if t.params is None), None)  # the only one not from a point
         if chosen:
             return chosen
     for family in ("polynomial", "constant"):
@@ -212,8 +212,3 @@ def pair_requests(
 def score(trial: TrialRecord, sign: float) -> float:
     """The run's result, smaller is better; infinity unless it completed."""
     return sign * trial.value if trial.value is not None else math.inf
-
-
-def plain(schedule: Schedule) -> Schedule:
-    """The schedule alone, without a config's verdict and provenance."""
-    return Schedule(**{name: getattr(schedule, name) for name in Schedule.model_fields})

@@ -1,13 +1,14 @@
 """A schedule config in other formats. A new format is one module here and one line in EXPORTERS."""
 
-from lrtuner.document import ExportFidelity, ScheduleDocument
+from lrtuner.document import AnyDocument, ExportFidelity
 from lrtuner.errors import NotFoundError
-from lrtuner.export import csv, json, torch
+from lrtuner.export import csv, json, torch, yaml
 from lrtuner.export._base import Exporter
 
 # The one line that a new exporter adds.
 EXPORTERS: dict[str, Exporter] = {
     "json": json.EXPORTER,
+    "yaml": yaml.EXPORTER,
     "csv": csv.EXPORTER,
     "torch": torch.EXPORTER,
 }
@@ -24,9 +25,9 @@ def exporter(name: str) -> Exporter:
     return EXPORTERS[name]
 
 
-def fidelities(schedule: ScheduleDocument) -> dict[str, ExportFidelity]:
-    """How exactly each format reproduces `schedule`."""
-    return {name: exporter.fidelity(schedule) for name, exporter in EXPORTERS.items()}
+def fidelities(document: AnyDocument) -> dict[str, ExportFidelity]:
+    """How exactly each format reproduces `document`."""
+    return {name: exporter.fidelity(document) for name, exporter in EXPORTERS.items()}
 
 
 __all__ = ["EXPORTERS", "Exporter", "exporter", "fidelities"]

@@ -1,23 +1,65 @@
-"""What an exporter is: a renderer, the name of its file, and a statement of its fidelity."""
+"""What an exporter is: renderers, the name of its file, and a statement of its fidelity."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lrtuner.document import ExportFidelity, ScheduleDocument
+from lrtuner.document import AnyDocument, ExportFidelity, ReactiveDocument, ScheduleDocument
+from lrtuner.errors import UnsupportedError
+from lrtuner.export._formula import EXACT_WITHIN, error
 
 EXACT = ExportFidelity(fidelity="exact", max_rel_error=0.0)
+
+REACTS = ExportFidelity(fidelity="exact", reason="the same rule; its rates depend on the metric")
+
+NO_RATES = "a schedule that reacts to a metric has no rates to write down"
+
+
+def unsupported(reason: str) -> ExportFidelity:
+    """The statement that a schedule cannot be exported, and why."""
+    return ExportFidelity(fidelity="unsupported", reason=reason)
+
+
+def computed(schedule: ScheduleDocument) -> ExportFidelity:
+    """The fidelity of an export that computes the rates by the formula, in double precision."""
+    found = error(schedule)
+    return ExportFidelity(
+        fidelity="exact" if found <= EXACT_WITHIN else "approximate", max_rel_error=found
+    )
 
 
 @dataclass(frozen=True)
 class Exporter:
     """One download format.
 
-    `render` gives the text of the file. `fidelity` says how exactly whoever loads the file gets the
-    schedule's rates back; its error is computed by evaluating the rendered form.
+    `closed_form` renders a schedule; `judge` says how exactly whoever loads the file gets the
+    schedule's rates back, its error computed by evaluating the rendered form. `reactive` renders a
+    schedule that reacts to a metric; where it is None, `no_reactive` says why.
     """
 
     title: str
     media_type: str
     filename: str
-    render: Callable[[ScheduleDocument], str]
-    fidelity: Callable[[ScheduleDocument], ExportFidelity]
+    closed_form: Callable[[ScheduleDocument], str]
+    judge: Callable[[ScheduleDocument], ExportFidelity]
+    reactive: Callable[[ReactiveDocument], str] | None = None
+    no_reactive: str = NO_RATES
+
+    def fidelity(self, document: AnyDocument) -> ExportFidelity:
+        """How exactly the rendered form reproduces `document`."""
+        if isinstance(document, ScheduleDocument):
+            return self.judge(document)
+        return REACTS if self.reactive else unsupported(self.no_reactive)
+
+    def render(self, document: AnyDocument) -> str:
+        """The text of the file.
+
+        Raises:
+            UnsupportedError: the format cannot express `document`.
+        """
+        stated = self.fidelity(document)
+        if stated.fidelity == "unsupported":
+            raise UnsupportedError(stated.reason)
+        if isinstance(document, ScheduleDocument):
+            return self.closed_form(document)
+        assert self.reactive  # noqa: S101 - else the fidelity says so
+        return self.reactive(document)

@@ -1,4 +1,4 @@
-"""What every schedule family is: a frozen model whose formula is a pure function of the step."""
+"""What every schedule family is: a frozen model whose formula is a pure function of time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from lrtuner.errors import UnsupportedError
 from lrtuner.space import Range
 from lrtuner.strict import Strict
 
@@ -16,39 +17,62 @@ Array = NDArray[np.float64]
 Length = Annotated[float, Field(gt=0, le=1e12, description="A length in the schedule's unit.")]
 Factor = Annotated[float, Field(ge=0, le=1, description="A factor of the peak learning rate.")]
 
+HAIR = 1e-9
+"""A boundary this share of a period ahead counts as reached: 97 / 9.7 is ten periods, whatever
+binary rounding makes of 9.7."""
+
 
 class BaseBody(Strict, ABC):
     """The body of a schedule: the part between warmup and cooldown.
 
-    A family is one subclass in one file: its parameters, its formula over `tau` (steps since the
+    A family is one subclass in one file: its parameters, its formula over `tau` (time since the
     end of warmup, plus `offset`), and the ranges a search may draw its parameters from.
     """
 
     offset: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
 
-    space: ClassVar[Mapping[str, Range]] = {}
-    """Ranges of the family's parameters in relative terms: fractions, factors, counts."""
+    lengths: ClassVar[tuple[str, ...]] = ()
+    """The parameters that are lengths in the unit: they stretch, and may be relative on input."""
+
+    monotone: ClassVar[bool] = True
+    """Whether the factor starts at 1 and never rises."""
 
     decays_fully: ClassVar[bool] = False
     """Whether the body comes down to its end by itself, so that a cooldown adds nothing."""
 
-    @abstractmethod
-    def factors(self, tau: Array) -> Array:
-        """The factor of the peak at each `tau` (float64, same shape, all >= 0)."""
+    searched: ClassVar[bool] = True
+    """Whether a search may propose the family."""
+
+    space: ClassVar[Mapping[str, Range]] = {}
+    """Ranges of the family's parameters in relative terms: fractions, factors, counts."""
 
     @abstractmethod
-    def expression(self) -> str:
-        """The formula as a Python expression of `tau` and `math`, for exports that stand alone."""
+    def at(self, tau: Array) -> Array:
+        """The factor of the peak at each `tau` (float64, same shape, all in [0, 1])."""
+
+    @abstractmethod
+    def statements(self, end: float) -> list[str]:
+        """Python that sets `v` from `tau`, for exports that stand alone.
+
+        It may use `math` and `bisect`, and holds for 0 <= tau <= `end`.
+        """
 
     @classmethod
-    @abstractmethod
-    def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:
-        """The body that sampled `params` (keys of `space`) stand for over `decay_steps` steps."""
+    def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:  # noqa: ARG003
+        """The body that sampled `params` (keys of `space`) stand for over `decay_steps`."""
+        raise UnsupportedError(f"the family of {cls.__name__} is given, not searched")
 
-    @abstractmethod
     def stretched(self, ratio: float) -> Self:
         """The same shape with every length multiplied by `ratio`."""
+        lengths = {name: _times(getattr(self, name), ratio) for name in self.lengths}
+        return self.model_copy(update={**lengths, "offset": round(self.offset * ratio)})
 
     def boundaries(self, length: float) -> list[float]:  # noqa: ARG002 - families without corners
-        """Where in 0..`length` steps after the warmup the body has corners: checksum points."""
+        """Where in 0..`length` after the warmup the body has corners: checksum points."""
         return []
+
+
+def _times(lengths: float | tuple[float, ...], ratio: float) -> float | tuple[float, ...]:
+    if isinstance(lengths, tuple):
+        return tuple(length * ratio for length in lengths)
+    return lengths * ratio

@@ -17,15 +17,12 @@ class Constant(BaseBody):
 
     family: Literal["constant"] = "constant"
 
-    def factors(self, tau: Array) -> Array:
+    def at(self, tau: Array) -> Array:
         return np.ones_like(tau)
 
-    def expression(self) -> str:
-        return "1.0"
+    def statements(self, end: float) -> list[str]:  # noqa: ARG002
+        return ["v = 1.0"]
 
     @classmethod
     def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:  # noqa: ARG003
         return cls()
-
-    def stretched(self, ratio: float) -> Self:  # noqa: ARG002
-        return self

@@ -22,23 +22,22 @@ class Cosine(BaseBody):
     decay_steps: Length
     end_factor: Factor = 0.0
 
+    lengths: ClassVar[tuple[str, ...]] = ("decay_steps",)
     space: ClassVar[Mapping[str, Range]] = {"end_factor": Choice(values=(0.0, 0.01, 0.1))}
     decays_fully: ClassVar[bool] = True
 
-    def factors(self, tau: Array) -> Array:
+    def at(self, tau: Array) -> Array:
         u = np.clip(tau / self.decay_steps, 0.0, 1.0)
         return self.end_factor + (1.0 - self.end_factor) * (1.0 + np.cos(np.pi * u)) / 2.0
 
-    def expression(self) -> str:
+    def statements(self, end: float) -> list[str]:  # noqa: ARG002
         e, d = self.end_factor, self.decay_steps
-        return f"{e!r} + {1.0 - e!r} * (1.0 + math.cos(math.pi * min(tau / {d!r}, 1.0))) / 2.0"
+        u = f"min(tau / {d!r}, 1.0)"
+        return [f"v = {e!r} + {1.0 - e!r} * (1.0 + math.cos(math.pi * {u})) / 2.0"]
 
     @classmethod
     def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:
         return cls(decay_steps=decay_steps, end_factor=params["end_factor"])
-
-    def stretched(self, ratio: float) -> Self:
-        return self.model_copy(update={"decay_steps": self.decay_steps * ratio})
 
     def boundaries(self, length: float) -> list[float]:
         end = self.decay_steps - self.offset

@@ -1,31 +1,63 @@
 """The schedule: peak x [warmup] body [cooldown], with a floor. The one evaluator."""
 
-from typing import Annotated, Any, Literal, Self, overload
+from typing import Annotated, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lrtuner.errors import InvalidInputError
 from lrtuner.schedules import Body
 from lrtuner.schedules._base import Array, Factor
-from lrtuner.schedules.curves import COOLDOWNS, WARMUPS
-from lrtuner.strict import Strict
+from lrtuner.schedules.curves import ALIASES, COOLDOWNS, WARMUPS, Curve
+from lrtuner.schedules.inputs import absolute
+from lrtuner.schedules.table import MAX_VALUES, Table
+from lrtuner.strict import Strict, does_not_fit
 
 MAX_STEPS = 1_000_000_000
 _CHECKPOINTS = 12
 
+Unit = Literal["step", "epoch", "second"]
 
-class Warmup(Strict):
+
+class _Ramp(Strict):
+    """A way between two factors along a curve."""
+
+    curves: ClassVar[dict[str, Curve]]
+
+    @property
+    def _curve(self) -> Curve:
+        return self.curves[self.curve]  # type: ignore[attr-defined]  # each names its own
+
+    @property
+    def parameter(self) -> float:
+        """The number that the curve depends on; 0 if on none."""
+        name = self._curve.parameter
+        return float(getattr(self, name)) if name else 0.0
+
+    @property
+    def expression(self) -> str:
+        """The curve as a Python expression of `u`."""
+        return self._curve.expression.format(p=repr(self.parameter))
+
+    def along(self, u: Array) -> Array:
+        """The curve at each u, clipped to [0, 1]."""
+        return self._curve(np.clip(u, 0.0, 1.0), self.parameter)
+
+
+class Warmup(_Ramp):
     """The prefix: from `start_factor` at t = 0 up to 1 at t = `steps`, along `curve`.
 
     v(t) = s + (1 - s) rise(t / W) for t < W. The default start, 1 / (W + 1), makes a linear warmup
-    (t + 1) / (W + 1): the first update already learns something.
+    (t + 1) / (W + 1): the first update already learns something. An exponential warmup needs
+    0 < s < 1.
     """
 
     steps: Annotated[float, Field(gt=0, le=MAX_STEPS)]
     start_factor: Factor
-    curve: Literal["linear", "cosine"] = "linear"
+    curve: Literal["linear", "cosine", "exponential", "logarithmic"] = "linear"
+
+    curves: ClassVar[dict[str, Curve]] = WARMUPS
 
     @model_validator(mode="before")
     @classmethod
@@ -37,21 +69,47 @@ class Warmup(Strict):
             return data
         return {**data, "start_factor": 1.0 / (steps + 1.0)}
 
+    @model_validator(mode="after")
+    def _exponential_has_a_start(self) -> Self:
+        if self.curve == "exponential" and not 0.0 < self.start_factor < 1.0:
+            told = f"{self.start_factor}: an exponential warmup needs more than 0 and less than 1"
+            raise does_not_fit("start_factor", told)
+        return self
 
-class Cooldown(Strict):
+
+class Cooldown(_Ramp):
     """The suffix: an envelope that takes the body down to `end_factor` from t = `start` on.
 
-    v(t) = e + (v - e) fall((t - start) / steps) for t >= start; after `steps` it holds e.
+    v(t) = e + (v - e) fall((t - start) / steps) for t >= start; after `steps` it holds e. The curve
+    `power` is (1 - u)^p and alone has a `power` p.
     """
 
     start: Annotated[float, Field(ge=0, le=MAX_STEPS)]
     steps: Annotated[float, Field(gt=0, le=MAX_STEPS)]
     end_factor: Factor = 0.0
-    curve: Literal["linear", "cosine", "one_minus_sqrt"] = "linear"
+    curve: Annotated[
+        Literal["linear", "cosine", "one_minus_sqrt", "power"],
+        BeforeValidator(lambda name: ALIASES.get(name, name) if isinstance(name, str) else name),
+    ] = "linear"
+    # left out where it is not used: documents from before it keep their content hash
+    power: Annotated[float | None, Field(gt=0, le=100, exclude_if=lambda p: p is None)] = None
+
+    curves: ClassVar[dict[str, Curve]] = COOLDOWNS
+
+    @model_validator(mode="after")
+    def _power_has_a_use(self) -> Self:
+        if (self.curve == "power") != (self.power is not None):
+            told = "must be given with the curve 'power', and with no other"
+            raise does_not_fit("power", told)
+        return self
 
 
 class Schedule(Strict):
-    """The learning rate used *by* update t + 1, as a pure function of t = 0, 1, ..., T - 1.
+    """The learning rate as a pure function of time t; T is `total_steps`, the horizon.
+
+    `unit` says what t, T and every length count. In steps, t = 0, 1, ..., T - 1 counts successful
+    optimizer steps, and lr(t) is used *by* update t + 1. In epochs, it counts completed epochs, and
+    lr(t) is used throughout epoch t + 1. In seconds, it is the time spent training.
 
     With W the warmup's length and v the factor of the peak:
 
@@ -62,12 +120,13 @@ class Schedule(Strict):
         v   = s + (1 - s) rise(t / W)                if t < W
         lr  = peak_lr v
 
-    t counts successful optimizer steps. From t = T on the rate is held at the lower of lr(T - 1)
-    and lr(T), so that a schedule never rebounds. Lengths are real numbers of steps.
+    From t = T on the rate is held at the lower of lr(T - 1) and lr(T), so that a schedule never
+    rebounds. Lengths are real numbers. On input they may be relative ("0.1dur", "5ep"), and a
+    `preset` may stand for warmup, body and cooldown; what is kept is absolute.
     """
 
     kind: Literal["closed_form"] = "closed_form"
-    unit: Literal["step"] = "step"
+    unit: Unit = "step"
     total_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
     peak_lr: Annotated[float, Field(gt=0, le=1e6)]
     warmup: Warmup | None = None
@@ -76,13 +135,16 @@ class Schedule(Strict):
     min_factor: Factor = 0.0
     after_end: Literal["hold"] = "hold"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _absolute(cls, data: Any) -> Any:
+        return absolute(data) if isinstance(data, dict) else data
+
     @model_validator(mode="after")
-    def _finite(self) -> Self:
-        edge = np.array([0.0, self.total_steps - 1.0, float(self.total_steps)])
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            rates = self.peak_lr * self._factors(edge)
-        if not np.all(np.isfinite(rates)):
-            raise ValueError("the schedule's rates overflow before its last step")
+    def _warmup_fits(self) -> Self:
+        if self.warmup and self.warmup.steps > self.total_steps:
+            told = f"longer than the run: at most total_steps, {self.total_steps}"
+            raise does_not_fit("warmup.steps", f"{self.warmup.steps} is {told}")
         return self
 
     @overload
@@ -90,7 +152,7 @@ class Schedule(Strict):
     @overload
     def __call__(self, t: ArrayLike) -> Any: ...
     def __call__(self, t: Any) -> Any:
-        """The learning rate at step `t`: a float for a number, an array for an array.
+        """The learning rate at time `t` (in the unit): a float for a number, an array for an array.
 
         Raises:
             InvalidInputError: a step is negative, NaN or not a number.
@@ -102,18 +164,18 @@ class Schedule(Strict):
         return float(rates[0]) if steps.ndim == 0 else rates.reshape(steps.shape)
 
     def values(self) -> Array:
-        """The rates of all updates: float64, shape (total_steps,)."""
-        return self._rates(np.arange(self.total_steps, dtype=np.float64))
+        """The rates at t = 0, 1, ..., T - 1: float64, shape (total_steps,)."""
+        return self.peak_lr * self._factors(np.arange(self.total_steps, dtype=np.float64))
 
     @property
     def hold_step(self) -> int:
-        """The step whose rate is held after the horizon: T, or T - 1 if lr(T) would be higher."""
+        """The time whose rate is held after the horizon: T, or T - 1 if lr(T) would be higher."""
         end = self.total_steps
         last, after = self._factors(np.array([end - 1.0, float(end)]))
         return end if after <= last else end - 1
 
     def boundaries(self) -> list[int]:
-        """The steps in 0..T-1 at or next to which the formula changes its case, sorted."""
+        """The t in 0..T-1 at or next to which the formula changes its case, sorted."""
         warmup = self.warmup.steps if self.warmup else 0.0
         corners = [0.0, 1.0, warmup - 1, warmup, warmup + 1, self.total_steps / 2]
         corners += [warmup + tau for tau in self.body.boundaries(self.total_steps - warmup)]
@@ -124,7 +186,7 @@ class Schedule(Strict):
         return sorted(steps)
 
     def checkpoints(self) -> list[list[float]]:
-        """About a dozen [step, rate] pairs by which any loader can test itself."""
+        """About a dozen [t, rate] pairs by which any loader can test itself."""
         steps = self.boundaries()
         if len(steps) > _CHECKPOINTS:
             kept = np.linspace(0, len(steps) - 1, _CHECKPOINTS).round().astype(int)
@@ -148,6 +210,31 @@ class Schedule(Strict):
             }
         )
 
+    def bare(self) -> "Schedule":
+        """The schedule alone, without a config's verdict and provenance."""
+        return Schedule(**{name: getattr(self, name) for name in Schedule.model_fields})
+
+    def in_steps(self, steps_per_epoch: int) -> "Schedule":
+        """The same rates counted in optimizer steps: those of an epoch hold throughout it.
+
+        Raises:
+            InvalidInputError: the unit is the second, or the run is too long for a table.
+        """
+        if self.unit == "step":
+            return self.bare()
+        if self.unit == "second":
+            raise InvalidInputError("unit: a schedule in seconds cannot be counted in steps")
+        total_steps = self.total_steps * steps_per_epoch
+        if total_steps > MAX_VALUES:
+            raise InvalidInputError(f"{total_steps} steps; at most {MAX_VALUES} can be tabled")
+        values = np.repeat(self.values(), steps_per_epoch)
+        peak = float(np.max(values)) or self.peak_lr
+        return Schedule(
+            total_steps=total_steps,
+            peak_lr=peak,
+            body=Table(values=tuple((values / peak).tolist())),
+        )
+
     @property
     def document(self) -> dict[str, Any]:
         """The schedule as plain JSON data, the body's family first for the reader."""
@@ -161,21 +248,22 @@ class Schedule(Strict):
 
     def _factors(self, t: Array) -> Array:
         warmup_steps = self.warmup.steps if self.warmup else 0.0
-        v = self.body.factors(np.maximum(t - warmup_steps, 0.0) + self.body.offset)
+        v = self.body.at(np.maximum(t - warmup_steps, 0.0) + self.body.offset)
         if self.cooldown:
-            v = _cooled(self.cooldown, t, v)
+            late = t >= self.cooldown.start
+            v[late] = _cooled(self.cooldown, t[late], v[late])
         v = np.maximum(v, self.min_factor)
-        return _warmed(self.warmup, t, v) if self.warmup else v
+        if self.warmup:
+            early = t < warmup_steps
+            v[early] = _warmed(self.warmup, t[early])
+        return v
 
 
 def _cooled(cooldown: Cooldown, t: Array, v: Array) -> Array:
-    u = np.clip((t - cooldown.start) / cooldown.steps, 0.0, 1.0)
-    fall = COOLDOWNS[cooldown.curve](u)
-    end = cooldown.end_factor
-    return np.where(t >= cooldown.start, end + (v - end) * fall, v)
+    end, fall = cooldown.end_factor, cooldown.along((t - cooldown.start) / cooldown.steps)
+    return end + (v - end) * fall
 
 
-def _warmed(warmup: Warmup, t: Array, v: Array) -> Array:
-    rise = WARMUPS[warmup.curve](np.clip(t / warmup.steps, 0.0, 1.0))
-    start = warmup.start_factor
-    return np.where(t < warmup.steps, start + (1.0 - start) * rise, v)
+def _warmed(warmup: Warmup, t: Array) -> Array:
+    start, rise = warmup.start_factor, warmup.along(t / warmup.steps)
+    return start + (1.0 - start) * rise

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from lrtuner.schedules._base import Array, BaseBody, Length
+from lrtuner.schedules._base import HAIR, Array, BaseBody, Length
 from lrtuner.space import LogUniform, Range
 
 
@@ -22,20 +22,18 @@ class InverseTime(BaseBody):
     rate: Annotated[float, Field(ge=0, le=1e12)]
     staircase: bool = False
 
+    lengths: ClassVar[tuple[str, ...]] = ("decay_steps",)
     space: ClassVar[Mapping[str, Range]] = {"end_factor": LogUniform(low=1e-3, high=0.3)}
 
-    def factors(self, tau: Array) -> Array:
+    def at(self, tau: Array) -> Array:
         periods = tau / self.decay_steps
-        return 1.0 / (1.0 + self.rate * (np.floor(periods) if self.staircase else periods))
+        return 1.0 / (1.0 + self.rate * (np.floor(periods + HAIR) if self.staircase else periods))
 
-    def expression(self) -> str:
+    def statements(self, end: float) -> list[str]:  # noqa: ARG002
         periods = f"tau / {self.decay_steps!r}"
-        periods = f"math.floor({periods})" if self.staircase else periods
-        return f"1.0 / (1.0 + {self.rate!r} * ({periods}))"
+        periods = f"math.floor({periods} + {HAIR!r})" if self.staircase else periods
+        return [f"v = 1.0 / (1.0 + {self.rate!r} * ({periods}))"]
 
     @classmethod
     def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:
         return cls(decay_steps=decay_steps, rate=1.0 / params["end_factor"] - 1.0)
-
-    def stretched(self, ratio: float) -> Self:
-        return self.model_copy(update={"decay_steps": self.decay_steps * ratio})

@@ -24,26 +24,24 @@ class Polynomial(BaseBody):
     power: Annotated[float, Field(gt=0, le=100)] = 1.0
     end_factor: Factor = 0.0
 
+    lengths: ClassVar[tuple[str, ...]] = ("decay_steps",)
     space: ClassVar[Mapping[str, Range]] = {
         "power": LogUniform(low=0.5, high=4.0),
         "end_factor": Choice(values=(0.0, 0.01, 0.1)),
     }
     decays_fully: ClassVar[bool] = True
 
-    def factors(self, tau: Array) -> Array:
+    def at(self, tau: Array) -> Array:
         u = np.clip(tau / self.decay_steps, 0.0, 1.0)
         return self.end_factor + (1.0 - self.end_factor) * (1.0 - u) ** self.power
 
-    def expression(self) -> str:
+    def statements(self, end: float) -> list[str]:  # noqa: ARG002
         e, d, p = self.end_factor, self.decay_steps, self.power
-        return f"{e!r} + {1.0 - e!r} * (1.0 - min(tau / {d!r}, 1.0)) ** {p!r}"
+        return [f"v = {e!r} + {1.0 - e!r} * (1.0 - min(tau / {d!r}, 1.0)) ** {p!r}"]
 
     @classmethod
     def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:
         return cls(decay_steps=decay_steps, power=params["power"], end_factor=params["end_factor"])
-
-    def stretched(self, ratio: float) -> Self:
-        return self.model_copy(update={"decay_steps": self.decay_steps * ratio})
 
     def boundaries(self, length: float) -> list[float]:
         end = self.decay_steps - self.offset

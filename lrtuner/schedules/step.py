@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from lrtuner.schedules._base import Array, BaseBody, Length
+from lrtuner.schedules._base import HAIR, Array, BaseBody, Length
 from lrtuner.space import Choice, LogUniform, Range
 
 _MAX_BOUNDARIES = 8
@@ -23,25 +23,23 @@ class Step(BaseBody):
 
     family: Literal["step"] = "step"
     every: Length
-    rate: Annotated[float, Field(gt=0, le=1e6)]
+    rate: Annotated[float, Field(gt=0, le=1)]
 
+    lengths: ClassVar[tuple[str, ...]] = ("every",)
     space: ClassVar[Mapping[str, Range]] = {
         "drops": Choice(values=(1.0, 2.0, 3.0, 5.0)),
         "rate": LogUniform(low=0.05, high=0.7),
     }
 
-    def factors(self, tau: Array) -> Array:
-        return self.rate ** np.floor(tau / self.every)
+    def at(self, tau: Array) -> Array:
+        return self.rate ** np.floor(tau / self.every + HAIR)
 
-    def expression(self) -> str:
-        return f"{self.rate!r} ** math.floor(tau / {self.every!r})"
+    def statements(self, end: float) -> list[str]:  # noqa: ARG002
+        return [f"v = {self.rate!r} ** math.floor(tau / {self.every!r} + {HAIR!r})"]
 
     @classmethod
     def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:
         return cls(every=decay_steps / (params["drops"] + 1.0), rate=params["rate"])
-
-    def stretched(self, ratio: float) -> Self:
-        return self.model_copy(update={"every": self.every * ratio})
 
     def boundaries(self, length: float) -> list[float]:
         count = min(math.floor(length / self.every), _MAX_BOUNDARIES)

@@ -68,7 +68,7 @@ def download_recommendation(
     return conditional(request, text.encode(), exporter.media_type, headers)
 
 
-def _loaded(published: str) -> document.ScheduleDocument:
+def _loaded(published: str) -> document.AnyDocument:
     try:
         return document.load(json.loads(published))
     except InvalidScheduleError as error:  # our own file: not the caller's fault

@@ -19,7 +19,11 @@ PAST_THE_END = 25
 
 
 def _from_json(text, steps):
-    return [load(json.loads(text))(t) for t in range(steps)]
+    return load(json.loads(text))(np.arange(steps)).tolist()
+
+
+def _from_yaml(text, steps):
+    return load(yaml.safe_load(text))(np.arange(steps)).tolist()
 
 
 def _from_csv(text, steps):
@@ -51,12 +55,12 @@ def _from_torch(text, steps):
 
 
 # How a user of each format gets rates out of it; a format without an entry fails below.
-REPLAYS = {"json": _from_json, "csv": _from_csv, "torch": _from_torch}
+REPLAYS = {"json": _from_json, "yaml": _from_yaml, "csv": _from_csv, "torch": _from_torch}
 
 
 def test_every_module_is_a_registered_exporter_with_a_replay():
     modules = {module.name for module in pkgutil.iter_modules(lrtuner.export.__path__)}
-    assert modules - {"_base"} == set(EXPORTERS) == set(REPLAYS)
+    assert modules - {"_base", "_formula", "_module"} == set(EXPORTERS) == set(REPLAYS)
 
 
 @pytest.mark.parametrize("schedule", SAMPLES.values(), ids=SAMPLES)
@@ -80,7 +84,7 @@ def test_floats_of_the_json_file_survive_a_yaml_reader():
 
 
 def test_an_unknown_format_names_those_there_are():
-    with pytest.raises(NotFoundError, match="json, csv, torch"):
+    with pytest.raises(NotFoundError, match="json, yaml, csv, torch"):
         exporter("tensorflow2")
 
 

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from lrtuner.job import JobSpec, derived_seed
-from lrtuner.schedules import FAMILIES
+from lrtuner.schedules import SEARCHED
 from lrtuner.sources import DATASETS, MODELS, mismatch, split_sizes
 
 JOB = {
@@ -36,7 +36,7 @@ def changed(path, value):
 def test_the_documented_job_is_valid_and_lasts_380_steps():
     spec = JobSpec.model_validate(JOB)
     assert spec.total_steps(split_sizes(1797)[0]) == 380
-    assert spec.search.family_names == list(FAMILIES)
+    assert spec.search.family_names == list(SEARCHED)
 
 
 def test_four_fields_are_enough():

@@ -8,7 +8,7 @@ import torch
 import lrtuner
 from lrtuner.errors import JobFailedError, NothingTrainedError
 from lrtuner.lifecycle import Stage, TrialState
-from lrtuner.schedules import FAMILIES
+from lrtuner.schedules import SEARCHED
 from tests.worker.conftest import ListJournal, pipeline_of, spec_of
 from worker import pipeline as pipelines
 from worker.journal import History
@@ -56,7 +56,7 @@ def test_the_recommendation_loads_and_the_journal_tells_the_story(whole):
     purposes = {t.purpose for t in journal.trials}
     assert purposes == {"baseline", "search", "finalist", "recommended", "reference"}
     searched = {t.schedule.body.family for t in journal.trials if t.purpose == "search"}
-    assert searched == set(FAMILIES)
+    assert searched == set(SEARCHED)
     assert journal.last_progress.trials_finished == len(journal.trials)
 
 

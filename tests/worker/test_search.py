@@ -7,10 +7,10 @@ import pytest
 from lrtuner.candidates import search_space, to_schedule
 from lrtuner.evidence import TrialRecord
 from lrtuner.lifecycle import Stage, TrialState
-from lrtuner.schedules import FAMILIES
+from lrtuner.schedules import SEARCHED
 from worker.search import ask
 
-SPACE = search_space(list(FAMILIES), (1e-4, 1.0))
+SPACE = search_space(list(SEARCHED), (1e-4, 1.0))
 
 
 def told(number, params, value, state=TrialState.COMPLETE):
