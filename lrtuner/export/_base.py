@@ -27,6 +27,15 @@ def computed(schedule: ScheduleDocument) -> ExportFidelity:
     )
 
 
+def computed_by_steps(schedule: ScheduleDocument) -> ExportFidelity:
+    """The fidelity of a computed export to a framework that counts optimizer steps and no more."""
+    if schedule.unit == "second":
+        return unsupported("this framework cannot follow the clock; torch, lightning and keras can")
+    if schedule.unit == "epoch" and schedule.context is None:
+        return unsupported("context.steps_per_epoch is needed to count epochs in steps")
+    return computed(schedule)
+
+
 @dataclass(frozen=True)
 class Exporter:
     """One download format.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lrtuner.document import ScheduleDocument
 from lrtuner.schedules.grammar import Schedule
 
 SAMPLES = 20_000
@@ -30,6 +31,28 @@ def learning_rate(t: {number}) -> float:
     """The rate after t {counted[schedule.unit]} of training; after the horizon it is held."""
 {_body(schedule)}
 '''
+
+
+def step_source(schedule: ScheduleDocument) -> str:
+    """`source`, and `rate_at(step)`: the same counted in optimizer steps, whatever the unit.
+
+    A schedule in epochs needs its context; one in seconds cannot be counted so.
+    """
+    if schedule.unit == "step":
+        return source(schedule) + "\n\nrate_at = learning_rate\n"
+    assert schedule.unit == "epoch" and schedule.context  # noqa: S101, PT018 - else unsupported
+    return (
+        source(schedule)
+        + f'''
+
+STEPS_PER_EPOCH = {schedule.context.steps_per_epoch!r}
+
+
+def rate_at(step: int) -> float:
+    """The rate of update number `step`, counted from 0."""
+    return learning_rate(step // STEPS_PER_EPOCH)
+'''
+    )
 
 
 def imports(schedule: Schedule) -> list[str]:
