@@ -1,16 +1,16 @@
-"""One pass of the LR range test: an exact geometric sweep that leaves nothing behind."""
+"""One pass of the LR range test: an exact sweep that leaves nothing behind."""
 
-import copy
 import math
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lrtuner.range_test import Sweep
+from worker.snapshot import Stateful, Subject, restored
 from worker.training import finite_or_none
 
 CHECK_EVERY = 10
@@ -19,96 +19,121 @@ CHECK_EVERY = 10
 STOP_FACTOR = 4.0
 """The sweep stops when the lightly averaged loss is so many times its best."""
 
+MAX_SKIPPED = 10
+"""So many updates skipped in a row by the grad scaler end the sweep: no scale is small enough."""
+
 _AVERAGED = 3
 
+Batch = tuple[Tensor, Tensor]
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 def sweep(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[Batch],
     loss_of: Loss,
     rates: Sequence[float],
     *,
     seed: int,
+    accumulate: int = 1,
+    scaler: torch.amp.GradScaler | None = None,
+    loader: Stateful | None = None,
 ) -> Sweep:
-    """One update per rate of `rates`, in order; then everything is as it was before.
+    """One optimizer step per rate of `rates`, in order; then everything is as it was before.
 
-    The rate is written before its update and read back from the optimizer for the record. The
-    loss recorded for a rate is that of the forward pass its update was made from. Ends early at
-    a non-finite loss or at four times the best. Parameters, buffers, optimizer state, training
-    modes and all random generators are restored on every way out, an exception included.
+    The rate is written before its step and read back from the optimizer for the record. The loss
+    recorded for a rate is the mean over the `accumulate` micro-batches its step was made from.
+    Param groups keep their ratios: the group with the largest rate gets the sweep's. A step that
+    `scaler` skips is no step: its rate is used again with the next batch. Ends early at a
+    non-finite loss or at four times the best. With a `loader` that saves its position, that is
+    put back with the rest (`worker.snapshot.restored`).
     """
-    used: list[float] = []
-    pending: list[Tensor] = []
-    losses: list[float] = []
-    with restored(model, optimizer):
+    others = tuple(other for other in (scaler, loader) if other is not None)
+    with restored(Subject(model, optimizer, others)):
         model.train()
-        for rate, (inputs, targets) in zip(rates, batches, strict=False):
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(model, inputs, targets)
-            loss.backward()
-            optimizer.step()
-            used.append(optimizer.param_groups[0]["lr"])
-            pending.append(loss.detach())
-            if len(pending) == CHECK_EVERY or len(used) == len(rates):
-                losses += torch.stack(pending).tolist()
-                pending.clear()
-                if _has_blown_up(losses):
-                    break
-        if pending:
-            losses += torch.stack(pending).tolist()
-    unused = len(rates) - len(losses)
-    return Sweep(
-        seed=seed,
-        lrs=used + list(rates[len(used) :]),
-        losses=[finite_or_none(loss) for loss in losses] + [None] * unused,
-        updates=len(used),
-    )
+        pass_ = _Pass(model, optimizer, loss_of, accumulate, scaler)
+        pass_.make(rates, iter(batches))
+    return pass_.record(rates, seed)
 
 
-@contextmanager
-def restored(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Put model, optimizer, modes, gradients and random generators back at the end."""
-    weights = copy.deepcopy(model.state_dict())
-    optimized = copy.deepcopy(optimizer.state_dict())
-    modes = {name: module.training for name, module in model.named_modules()}
-    gradients = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
-    generators = _generator_states()
-    try:
-        yield
-    finally:
-        model.load_state_dict(weights)
-        optimizer.load_state_dict(optimized)
-        for name, module in model.named_modules():
-            module.training = modes[name]
-        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-            parameter.grad = gradient
-        _set_generator_states(generators)
+@dataclass
+class _Pass:
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss_of: Loss
+    accumulate: int
+    scaler: torch.amp.GradScaler | None
+    ratios: list[float] = field(init=False)
+    used: list[float] = field(default_factory=list)
+    pending: list[Tensor] = field(default_factory=list)  # on the device, not looked at yet
+    losses: list[float] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        largest = max(rates)
+        self.ratios = [rate / largest if largest else 1.0 for rate in rates]
 
-def _has_blown_up(losses: list[float]) -> bool:
-    if not all(map(math.isfinite, losses[-CHECK_EVERY:])):
-        return True
-    averages = np.convolve(losses, np.ones(_AVERAGED) / _AVERAGED, mode="valid")
-    return len(averages) > 0 and bool(averages[-1] > STOP_FACTOR * averages.min())
+    def make(self, rates: Sequence[float], batches: Iterator[Batch]) -> None:
+        for rate in rates:
+            if not self._step(rate, batches):
+                break
+            last = len(self.used) == len(rates)
+            if (len(self.pending) == CHECK_EVERY or last) and self._has_blown_up():
+                break
+        self._look()
 
+    def record(self, rates: Sequence[float], seed: int) -> Sweep:
+        unused = len(rates) - len(self.losses)
+        return Sweep(
+            seed=seed,
+            lrs=self.used + list(rates[len(self.used) :]),
+            losses=[finite_or_none(loss) for loss in self.losses] + [None] * unused,
+            updates=len(self.used),
+        )
 
-_States = tuple[object, dict[str, object], Tensor, list[Tensor]]
+    def _step(self, rate: float, batches: Iterator[Batch]) -> bool:
+        """Make one real step at `rate`; False when the data or the scaler gives none."""
+        for group, ratio in zip(self.optimizer.param_groups, self.ratios, strict=True):
+            group["lr"] = ratio * rate
+        for _ in range(MAX_SKIPPED):
+            micro = list(islice(batches, self.accumulate))
+            if len(micro) < self.accumulate:
+                return False
+            loss = self._backward(micro)
+            if self._update():
+                self.used.append(max(group["lr"] for group in self.optimizer.param_groups))
+                self.pending.append(loss)
+                return True
+        return False
 
+    def _backward(self, micro: Sequence[Batch]) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=micro[0][0].device)
+        for inputs, targets in micro:
+            loss = self.loss_of(self.model, inputs, targets) / len(micro)
+            (self.scaler.scale(loss) if self.scaler else loss).backward()
+            total = total + loss.detach()
+        return total
 
-def _generator_states() -> _States:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state(), cuda
+    def _update(self) -> bool:
+        """Step the optimizer; False when the scaler skipped it and lowered its scale."""
+        if self.scaler is None:
+            self.optimizer.step()
+            return True
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return self.scaler.get_scale() >= scale
 
+    def _look(self) -> None:
+        if self.pending:
+            self.losses += torch.stack(self.pending).tolist()
+            self.pending.clear()
 
-def _set_generator_states(states: _States) -> None:
-    python, numpy, cpu, cuda = states
-    random.setstate(python)  # type: ignore[arg-type]
-    np.random.set_state(numpy)
-    torch.set_rng_state(cpu)
-    if cuda:
-        torch.cuda.set_rng_state_all(cuda)
+    def _has_blown_up(self) -> bool:
+        self._look()
+        if not all(map(math.isfinite, self.losses[-CHECK_EVERY:])):
+            return True
+        averages = np.convolve(self.losses, np.ones(_AVERAGED) / _AVERAGED, mode="valid")
+        return len(averages) > 0 and bool(averages[-1] > STOP_FACTOR * averages.min())

@@ -163,3 +163,122 @@ def test_a_budget_too_small_for_a_sweep_is_said():
     found = run_range_test(task_of(search={"budget": {"full_runs": 3}}))
     assert found.status == "too_few_points"
     assert found.cost == 0
+
+
+def two_groups():
+    """A model whose second layer has a tenth of the rate."""
+    task, model, _ = subject()
+    first, *rest = list(model.parameters())
+    groups = [{"params": [first], "lr": 0.02}, {"params": rest, "lr": 0.002}]
+    return task, model, torch.optim.SGD(groups, momentum=0.9)
+
+
+def test_param_groups_are_swept_by_a_common_factor():
+    task, model, optimizer = two_groups()
+    used = []
+    optimizer.register_step_pre_hook(
+        lambda opt, *_: used.append([group["lr"] for group in opt.param_groups])
+    )
+    told = sweep(model, optimizer, task.batches(1, 60), loss_of, RATES, seed=1)
+    assert [rates[0] for rates in used] == RATES[: told.updates]
+    assert all(small == pytest.approx(0.1 * large, rel=1e-15) for large, small in used)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.02, 0.002]
+
+
+def test_accumulation_counts_real_steps_and_is_the_mean_over_micro_batches():
+    task, model, optimizer = subject()
+    batches = list(task.batches(1, 60))
+    halves = [(x[i::2], y[i::2]) for x, y in batches for i in (0, 1)]
+    rates = RATES[:30]
+    whole = sweep(model, optimizer, batches, loss_of, rates, seed=1)
+    parts = sweep(model, optimizer, halves, loss_of, rates, seed=1, accumulate=2)
+    assert parts.updates == whole.updates == 30
+    np.testing.assert_allclose(parts.losses, whole.losses, rtol=1e-5)
+
+
+def test_the_sweep_ends_with_the_data():
+    task, model, optimizer = subject()
+    told = sweep(model, optimizer, task.batches(1, 7), loss_of, RATES, seed=1, accumulate=2)
+    assert told.updates == 3
+    assert told.losses[3:] == [None] * 57
+
+
+def test_a_step_skipped_by_the_scaler_is_made_again_at_the_same_rate():
+    task, model, optimizer = subject()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    used, calls = [], 0
+    optimizer.register_step_post_hook(lambda opt, *_: used.append(opt.param_groups[0]["lr"]))
+
+    def loss(net, inputs, targets):
+        nonlocal calls
+        calls += 1
+        value = loss_of(net, inputs, targets)
+        return value * float("inf") if calls in (4, 5, 9) else value
+
+    before = scaler.state_dict()
+    told = sweep(model, optimizer, task.batches(1, 40), loss, RATES[:20], seed=1, scaler=scaler)
+    assert told.updates == 20
+    assert calls == 23
+    assert all(x is not None for x in told.losses)
+    assert sorted(set(used)) == RATES[:20]
+    assert scaler.state_dict() == before
+
+
+def test_a_scaler_that_never_finds_a_scale_ends_the_sweep():
+    task, model, optimizer = subject()
+    scaler = torch.amp.GradScaler("cpu")
+
+    def loss(net, inputs, targets):
+        return loss_of(net, inputs, targets) * float("inf")
+
+    told = sweep(model, optimizer, task.batches(1, 60), loss, RATES, seed=1, scaler=scaler)
+    assert told.updates == 0
+
+
+class Loader:
+    """Batches from a position that it can save."""
+
+    def __init__(self, batches):
+        self.batches, self.position = batches, 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.position += 1
+        return self.batches[self.position - 1]
+
+    def state_dict(self):
+        return {"position": self.position}
+
+    def load_state_dict(self, state_dict):
+        self.position = state_dict["position"]
+
+
+def test_a_loader_is_put_back_to_its_position():
+    task, model, optimizer = subject()
+    loader = Loader(list(task.batches(1, 60)))
+    next(loader), next(loader)
+    told = sweep(model, optimizer, loader, loss_of, RATES[:20], seed=1, loader=loader)
+    assert told.updates == 20
+    assert loader.position == 2
+
+
+def test_a_buffer_that_is_not_saved_is_restored_too():
+    task, model, optimizer = subject()
+    model.register_buffer("seen", torch.zeros(1), persistent=False)
+
+    def loss(net, inputs, targets):
+        net.seen += 1
+        return loss_of(net, inputs, targets)
+
+    sweep(model, optimizer, task.batches(1, 60), loss, RATES[:10], seed=1)
+    assert model.seen.item() == 0
+
+
+def test_a_state_that_cannot_be_restored_is_an_error():
+    task, model, optimizer = subject()
+    loader = Loader(list(task.batches(1, 60)))
+    loader.load_state_dict = lambda state_dict: None
+    with pytest.raises(RuntimeError, match="could not be restored"):
+        sweep(model, optimizer, loader, loss_of, RATES[:10], seed=1, loader=loader)
