@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FRAMEWORKS := $(VENV)/.frameworks
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help install demo test test-all lint format serve clean
+.PHONY: help install demo test test-frameworks test-all lint format serve clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -15,16 +17,24 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV), once: torch and the rest take a few minutes"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lrtuner needs Python 3.11 or newer: set PYTHON=python3.12, say")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[service,worker,dev]'
+	$(INSTALL) '.[service,worker,dev]'
+	touch $@
+
+$(FRAMEWORKS): $(STAMP)
+	@echo "Adding keras, jax, optax, transformers and lightning to $(VENV), once"
+	$(INSTALL) '.[service,worker,dev,frameworks]'
 	touch $@
 
 demo: $(STAMP) ## tune a real model once, end to end, over HTTP; writes schedule.json
 	$(BIN)/python -m examples.demo
 
-test: $(STAMP) ## the tests, without those marked slow
-	$(BIN)/python -m pytest -m 'not slow'
+test: $(STAMP) ## the tests, without those that are slow or need other frameworks than torch
+	$(BIN)/python -m pytest -m 'not slow and not frameworks'
 
-test-all: $(STAMP) ## every test
+test-frameworks: $(FRAMEWORKS) ## the tests in keras, optax, transformers and lightning
+	$(BIN)/python -m pytest -m frameworks
+
+test-all: $(FRAMEWORKS) ## every test
 	$(BIN)/python -m pytest
 
 lint: $(STAMP) ## formatter check, linter, types, import contracts, dependency check

@@ -1,18 +1,21 @@
 """The README names everything there is, and its code runs."""
 
 import json
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
 import lrtuner
+import lrtuner.integrations
 from lrtuner.cli import app as cli
 from lrtuner.export import EXPORTERS
 from lrtuner.job import JobSpec
 from lrtuner.lifecycle import JobStatus
 from lrtuner.schedules import FAMILIES
 from lrtuner.schedules.curves import COOLDOWNS, WARMUPS
+from lrtuner.schedules.presets import PRESETS
 from lrtuner.sources import DATASETS, MODELS, OPTIMIZERS
 from service.app import create_app
 from service.problem import KINDS
@@ -26,7 +29,13 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 NOT_DOCUMENTED = {"error", "lease_lost"}
 
 NAMES = {
-    "families": FAMILIES,
+    "families": {**FAMILIES, "plateau": None},
+    "presets": PRESETS,
+    "loaders": [
+        f"lrtuner.integrations.{module.name}.scheduler"
+        for module in pkgutil.iter_modules(lrtuner.integrations.__path__)
+        if not module.name.startswith("_")
+    ],
     "formats": EXPORTERS,
     "models": MODELS,
     "datasets": DATASETS,
@@ -80,8 +89,11 @@ def test_the_documented_job_is_valid_and_the_example_file_is_the_same_question()
     ) == job.model_dump(exclude={"metadata", "name"})
 
 
-def test_the_documented_config_loads():
-    assert lrtuner.load(json.loads(blocks("json")[1]))(19) == SCHEDULE(19)
+def test_the_documented_configs_load():
+    config, reactive, preset = (lrtuner.load(json.loads(text)) for text in blocks("json")[1:])
+    assert config(19) == SCHEDULE(19)
+    assert reactive.body.factors([1.0] * 9)[-1] == 0.25
+    assert preset.warmup.steps == 249.0
 
 
 def test_the_python_code_runs(tmp_path, monkeypatch):
