@@ -82,7 +82,8 @@ class Search:
 
     def _points(self, trials: Sequence[TrialRecord]) -> Iterator[tuple[dict[str, Any], Purpose]]:
         """The planned points in order; later ones depend on how the earlier ones went."""
-        decaying, flat = self.suggestion.decaying, self.suggestion.constant
+        peaks = self.suggestion.peaks
+        decaying, flat = peaks["decaying"].lr, peaks["constant"].lr
         yield linear_to_zero(decaying), "baseline"
         yield constant(flat), "baseline"
         if self.spec.baseline:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lrtuner.range_test import Sweep, analyse, suggest, summary, sweep_rates
+from lrtuner.range_test import VOTES, Sweep, analyse, suggest, summary, sweep_rates
 
 RATES = sweep_rates(1e-6, 10.0, 100)
 ADAM = (3e-3, 1e-3)
@@ -44,7 +44,12 @@ def test_divergence_is_found_within_a_quarter_decade(diverges_at, noise):
     assert found.status == "ok"
     assert abs(math.log10(found.lr_diverged / diverges_at)) < 0.25
     assert found.lr_start < found.lr_half < found.lr_min < found.lr_diverged
-    assert found.lr_steep <= found.lr_min
+    assert found.votes["steepest"] <= found.lr_min
+    assert found.votes["minimum_over_10"] == pytest.approx(found.lr_min / 10)
+    assert set(found.votes) == set(VOTES)
+    cast = [vote for vote in found.votes.values() if vote is not None]
+    assert len(cast) >= 3
+    assert all(found.lr_start / 10 < vote <= found.lr_diverged for vote in cast)
 
 
 def test_the_number_of_steps_hardly_moves_the_answer():
@@ -114,9 +119,13 @@ def test_the_suggestion_is_the_geometric_mean_over_seeds():
     mean = math.sqrt(analyses[0].lr_diverged * analyses[1].lr_diverged)
     found = suggest(analyses, ADAM)
     assert found.source == "range_test"
-    assert found.decaying == pytest.approx(mean / 3)
-    assert found.constant == pytest.approx(mean / 10)
-    assert found.low < found.constant < found.decaying < found.high
+    assert found.peaks["decaying"].lr == pytest.approx(mean / 3)
+    assert found.peaks["constant"].lr == pytest.approx(mean / 10)
+    for kind, peak in found.peaks.items():
+        assert found.low < peak.low < peak.lr < peak.high < found.high
+        assert (peak.base is not None) == (kind == "cyclic")
+    cyclic = found.peaks["cyclic"]
+    assert min(a.lr_start for a in analyses) <= cyclic.base < cyclic.lr
     assert summary(analyses)[0] == "ok"
 
 
@@ -132,4 +141,4 @@ def test_without_a_signal_the_usual_rates_stand_in():
 def test_a_range_given_by_the_job_bounds_everything():
     found = suggest([analyse(sweep(curve(1.0)))], ADAM, (1e-4, 1e-2))
     assert (found.low, found.high, found.source) == (1e-4, 1e-2, "job")
-    assert found.decaying == found.constant == 1e-2
+    assert {peak.lr for peak in found.peaks.values()} == {1e-2}

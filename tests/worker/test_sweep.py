@@ -140,7 +140,7 @@ def test_the_range_test_of_a_real_task_finds_where_it_diverges():
     )
     found = run_range_test(task)
     assert found.status == "ok"
-    assert 0.05 < found.suggestion.decaying < 1.0
+    assert 0.05 < found.suggestion.peaks["decaying"].lr < 1.0
     assert found.cost <= 3.0
 
 
