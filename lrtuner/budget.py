@@ -36,13 +36,13 @@ def evaluation_steps(total_steps: int, batch_size: int, num_validation: int) -> 
 
 
 def sweep_size(
-    full_runs: float, total_steps: int, num_seeds: int, num_steps: int, least: int
+    allowed: float, total_steps: int, num_seeds: int, num_steps: int, least: int
 ) -> tuple[int, int]:
-    """Sweeps and steps of each that fit the range test's share: (0, 0) when not even one does.
+    """Sweeps and steps of each that fit `allowed` FTE: (0, 0) when not even one does.
 
     Shorter sweeps come before fewer; a sweep of fewer than `least` steps says nothing.
     """
-    affordable = int(RANGE_TEST_SHARE * full_runs * total_steps)
+    affordable = int(allowed * total_steps)
     seeds = min(num_seeds, affordable // least)
     return (seeds, min(num_steps, affordable // seeds)) if seeds else (0, 0)
 

@@ -90,8 +90,12 @@ class Budget(Strict):
 
 
 class Search(Strict):
-    """Which families to search, between which peak rates, how long, and how often to confirm."""
+    """Which families to search, between which peak rates, how long, and how often to confirm.
 
+    In the mode `range_test` nothing is searched: the sweeps alone say which peak to use.
+    """
+
+    mode: Literal["full", "range_test"] = "full"
     families: Families = "all"
     lr_range: Annotated[list[PositiveLR], Field(min_length=2, max_length=2)] | None = None
     budget: Budget = Budget()

@@ -9,8 +9,15 @@ import torch
 
 from lrtuner import __version__
 from lrtuner.budget import Plan, plan
-from lrtuner.candidates import search_space
-from lrtuner.document import Context, OptimizerRef, Provenance, ScheduleDocument, SpentBudget
+from lrtuner.candidates import linear_to_zero, search_space, to_schedule
+from lrtuner.document import (
+    Context,
+    OptimizerRef,
+    Provenance,
+    ScheduleDocument,
+    SpentBudget,
+    Verdict,
+)
 from lrtuner.errors import NothingTrainedError
 from lrtuner.evidence import Failure, Progress, TrialRecord, rates_digest
 from lrtuner.job import JobSpec
@@ -57,9 +64,12 @@ class Pipeline:
         self._tell_environment()
         found = self._stage(Stage.RANGE_TEST, self._sweep)
         self.range_test = RangeTestResult.model_validate(found)
-        self._stage(Stage.SEARCH, self._search)
-        self._stage(Stage.CONFIRM, self._confirm)
-        recommendation = self._recommend(self._decide())
+        if self.spec.search.mode == "range_test":
+            recommendation = self._recommend(self._read_off())
+        else:
+            self._stage(Stage.SEARCH, self._search)
+            self._stage(Stage.CONFIRM, self._confirm)
+            recommendation = self._recommend(self._decide())
         self._stage(Stage.RECOMMEND, lambda: self._published(recommendation))
         return recommendation
 
@@ -139,6 +149,17 @@ class Pipeline:
         if arms is None:
             raise NothingTrainedError(self._why_nothing_trained())
         return arms
+
+    def _read_off(self) -> Decision:
+        """Linear decay to zero from the peak that the range test suggests: nothing was trained."""
+        peak = self.range_test.suggestion.peaks["decaying"].lr
+        verdict = Verdict(
+            status="estimated",
+            metric=self.spec.objective.metric,
+            reason=f"Read off the range test alone, no schedule was trained. "
+            f"{self.range_test.message}",
+        )
+        return Decision(to_schedule(linear_to_zero(peak), self.task.total_steps), verdict)
 
     def _decide(self) -> Decision:
         arms, sign = self._arms(), self.spec.objective.sign

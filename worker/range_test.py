@@ -1,6 +1,6 @@
 """The range test of a job: sweeps on several seeds, analysed, within its share of the budget."""
 
-from lrtuner.budget import sweep_size
+from lrtuner.budget import RANGE_TEST_SHARE, sweep_size
 from lrtuner.job import derived_seed
 from lrtuner.range_test import (
     MIN_POINTS,
@@ -21,8 +21,13 @@ def run_range_test(task: Task) -> RangeTestResult:
     """Sweep, analyse and suggest. What a model raises ends the sweeps, not the job."""
     spec = task.spec
     asked = spec.range_test
+    share = 1.0 if spec.search.mode == "range_test" else RANGE_TEST_SHARE
     num_seeds, num_steps = sweep_size(
-        spec.search.budget.full_runs, task.total_steps, asked.num_seeds, asked.num_steps, MIN_POINTS
+        share * spec.search.budget.full_runs,
+        task.total_steps,
+        asked.num_seeds,
+        asked.num_steps,
+        MIN_POINTS,
     )
     sweeps: list[Sweep] = []
     failure = None

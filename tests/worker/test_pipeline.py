@@ -241,3 +241,17 @@ def test_a_baseline_for_another_horizon_fails_before_anything_trains():
     with pytest.raises(JobFailedError, match=r"baseline\.total_steps"):
         run(spec, journal=journal)
     assert not journal.trials
+
+
+def test_in_mode_range_test_nothing_is_trained_and_the_peak_is_read_off_the_sweeps():
+    document, journal = run(spec_of(search={"mode": "range_test", "budget": {"full_runs": 8}}))
+    assert journal.trials == []
+    assert list(journal.stages) == ["range_test", "recommend"]
+    found = journal.stages["range_test"]
+    assert document.peak_lr == found["suggestion"]["peaks"]["decaying"]["lr"]
+    assert len(found["sweeps"]) == 3
+    assert document.body.family == "polynomial"
+    assert document.verdict.status == "estimated"
+    assert document.verdict.pairs == 0
+    assert "range test alone" in document.verdict.reason
+    assert document.provenance.budget.spent == pytest.approx(found["cost"])
