@@ -1,5 +1,7 @@
 """The range test of a job: sweeps on several seeds, analysed, within its share of the budget."""
 
+from collections.abc import Callable
+
 from lrtuner.budget import RANGE_TEST_SHARE, sweep_size
 from lrtuner.job import derived_seed
 from lrtuner.range_test import (
@@ -17,8 +19,13 @@ from worker.sweep import sweep
 from worker.task import Task, loss_of
 
 
-def run_range_test(task: Task) -> RangeTestResult:
-    """Sweep, analyse and suggest. What a model raises ends the sweeps, not the job."""
+def run_range_test(
+    task: Task, on_sweep: Callable[[int, int], None] = lambda _done, _count: None
+) -> RangeTestResult:
+    """Sweep, analyse and suggest. What a model raises ends the sweeps, not the job.
+
+    `on_sweep(done, count)` is called after each sweep.
+    """
     spec = task.spec
     asked = spec.range_test
     share = 1.0 if spec.search.mode == "range_test" else RANGE_TEST_SHARE
@@ -35,6 +42,7 @@ def run_range_test(task: Task) -> RangeTestResult:
         for index in range(num_seeds):
             rates = sweep_rates(asked.min_lr, asked.max_lr, num_steps)
             sweeps.append(_one_sweep(task, rates, derived_seed(spec.seed, "sweep", index)))
+            on_sweep(len(sweeps), num_seeds)
     except Exception as error:  # noqa: BLE001 - anything a model may raise
         failure = explained(error)
     analyses = [analyse(one) for one in sweeps]

@@ -1,0 +1,78 @@
+"""`python -m worker.find JOB.json`: the range test alone, without a service; JSON on stdout.
+
+The same job gives the same bytes: everything random follows from its seed, and no time is in it.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lrtuner import __version__
+from lrtuner.errors import InvalidInputError, LRTunerError
+from lrtuner.job import JobSpec
+from lrtuner.jsontext import dumps
+from worker.device import choose_device, environment, prepare
+from worker.range_test import run_range_test
+from worker.settings import Settings
+from worker.task import make_task
+
+INVALID = 2
+
+
+def main() -> int:
+    """Run the range test of the job in a file; progress on stderr, the result on stdout."""
+    parser = argparse.ArgumentParser(prog="python -m worker.find", description=__doc__)
+    parser.add_argument("job", type=Path, metavar="JOB.json", help="a job, as for submit")
+    arguments = parser.parse_args()
+    try:
+        sys.stdout.write(dumps(found(read(arguments.job), Settings().device), indent=2) + "\n")
+    except LRTunerError as error:
+        sys.stderr.write(f"{error}\n")
+        return INVALID
+    return 0
+
+
+def read(path: Path) -> JobSpec:
+    """The job in the file, as one that runs its range test alone.
+
+    Raises:
+        InvalidInputError: it cannot be read or is not valid; the message names the fields.
+    """
+    try:
+        spec = JobSpec.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from None
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        told = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
+        raise InvalidInputError(f"{path} is not a valid job: {told}") from None
+    search = spec.search.model_copy(update={"mode": "range_test"})
+    return spec.model_copy(update={"search": search})
+
+
+def found(spec: JobSpec, device_name: str) -> dict[str, Any]:
+    """The job's range test as plain data: enough to redraw every plot."""
+    device = choose_device(device_name)
+    prepare(device)
+    task = make_task(spec, device)
+    result = run_range_test(task, on_sweep=_tell)
+    about = environment(device, task.data.digest())
+    return {
+        "kind": "range_test",
+        "tool_version": __version__,
+        "environment": about.model_dump(mode="json"),
+        "job": json.loads(spec.model_dump_json()),
+        **result.model_dump(mode="json"),
+    }
+
+
+def _tell(done: int, count: int) -> None:
+    sys.stderr.write(f"sweep {done} of {count} done\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
