@@ -7,8 +7,10 @@
     range_test        analysis of LR sweeps
     selection         paired statistics and the verdict
     evidence          what was measured
+    words  schema     schedules in words;  the JSON Schema of the config
     recommendation    the published result
-    export/           the config in other formats;  integrations/  native schedulers
+    plots/            pictures;  export/  the config in other formats
+    integrations/     native schedulers
     store/            the database;  client, cli  the way in
 
 Importing this package imports no framework.

@@ -6,6 +6,7 @@ metric.
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -14,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from lrtuner.errors import InvalidScheduleError, UnsupportedError
 from lrtuner.jsontext import digest, dumps
+from lrtuner.schedules import FAMILIES
 from lrtuner.schedules.grammar import Schedule
 from lrtuner.schedules.plateau import Plateau
 from lrtuner.strict import Strict
@@ -24,24 +26,29 @@ CHECKSUM_TOLERANCE = 1e-9
 """Allowed difference at a checksum point, as a share of the peak: rounding between platforms."""
 
 _YAML = (".yaml", ".yml")
+_MAX_COMPLAINTS = 10
 _NOT_HASHED = ("job_id", "created_at", "content_hash")
 
 
 class OptimizerRef(Strict):
     """The optimizer the schedule was tuned for: its name and its arguments but the rate."""
 
-    name: str
-    args: Annotated[dict[str, Any], Field(default_factory=dict)]
+    name: str = Field(description="Its name, such as `sgd`.")
+    args: Annotated[
+        dict[str, Any], Field(default_factory=dict, description="Its arguments by name.")
+    ]
 
 
 class Context(Strict):
     """How steps came about when the schedule was tuned, so that a loader can verify them."""
 
-    steps_per_epoch: Annotated[int, Field(ge=1)]
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Field(ge=1)]
-    grad_accum: Annotated[int, Field(ge=1)] = 1
-    world_size: Annotated[int, Field(ge=1)] = 1
+    steps_per_epoch: Annotated[int, Field(ge=1, description="Optimizer steps in an epoch.")]
+    epochs: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="How many there were; null where steps were given."
+    )
+    batch_size: Annotated[int, Field(ge=1, description="Examples in a batch.")]
+    grad_accum: Annotated[int, Field(ge=1, description="Batches in an optimizer step.")] = 1
+    world_size: Annotated[int, Field(ge=1, description="Processes that trained together.")] = 1
 
 
 class Verdict(Strict):
@@ -52,51 +59,77 @@ class Verdict(Strict):
     least 5 pairs and an interval that excludes zero on the better side.
     """
 
-    status: Literal["confirmed", "estimated", "no_difference_resolved"]
-    metric: str
-    baseline: dict[str, Any] | None = None
-    difference: float | None = None
-    ci95: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    p_value: Annotated[float, Field(ge=0, le=1)] | None = None
-    pairs: Annotated[int, Field(ge=0)] = 0
-    recommended_mean: float | None = None
-    baseline_mean: float | None = None
-    reason: str
+    status: Literal["confirmed", "estimated", "no_difference_resolved"] = Field(
+        description="Whether the recommendation is better than the baseline, as far as is known."
+    )
+    metric: str = Field(description="What was compared.")
+    baseline: dict[str, Any] | None = Field(
+        default=None, description="The schedule that was compared with."
+    )
+    difference: float | None = Field(
+        default=None, description="The mean of recommended minus baseline over the pairs."
+    )
+    ci95: Annotated[list[float], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="The 95 % interval of the difference."
+    )
+    p_value: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="Of the one-sided sign-flip test."
+    )
+    pairs: Annotated[int, Field(ge=0, description="Fresh seeds that both were run on.")] = 0
+    recommended_mean: float | None = Field(
+        default=None, description="The metric's mean with the recommended schedule."
+    )
+    baseline_mean: float | None = Field(
+        default=None, description="The metric's mean with the baseline."
+    )
+    reason: str = Field(description="Why the status is what it is, for people.")
 
 
 class SpentBudget(Strict):
     """The budget allowed and spent, in full-training equivalents."""
 
-    full_runs: float
-    spent: float
+    full_runs: float = Field(description="What was allowed.")
+    spent: float = Field(description="What was spent.")
 
 
 class Provenance(Strict):
     """Where the schedule comes from. `content_hash` covers all but ids, times and itself."""
 
-    job_id: Annotated[str, Field(pattern=r"^[\w.:-]{1,100}$")]
-    tool_version: Annotated[str, Field(pattern=r"^[\w.+-]{1,50}$")]
-    created_at: Annotated[str, Field(max_length=40)]
-    content_hash: str
-    seed: int
-    budget: SpentBudget
+    job_id: Annotated[str, Field(pattern=r"^[\w.:-]{1,100}$", description="The job that found it.")]
+    tool_version: Annotated[
+        str, Field(pattern=r"^[\w.+-]{1,50}$", description="The version of lrtuner.")
+    ]
+    created_at: Annotated[str, Field(max_length=40, description="When, in UTC.")]
+    content_hash: str = Field(description="`sha256:` and the digest of the content.")
+    seed: int = Field(description="The seed of the job.")
+    budget: SpentBudget = Field(description="What it cost.")
 
 
 class ExportFidelity(Strict):
     """How exactly an export reproduces the rates; `max_rel_error` is relative to the peak."""
 
-    fidelity: Literal["exact", "shifted", "approximate", "unsupported"]
-    max_rel_error: float | None = None
-    reason: str | None = None
+    fidelity: Literal["exact", "shifted", "approximate", "unsupported"] = Field(
+        description="How exact the export is; `shifted` is right, but some steps late."
+    )
+    max_rel_error: float | None = Field(
+        default=None, description="The largest difference of a rate, as a share of the peak."
+    )
+    reason: str | None = Field(default=None, description="Why it is not exact, or not possible.")
 
 
 class _Config(Strict):
     """What both kinds of config carry."""
 
-    schema_url: Annotated[str | None, Field(alias="$schema")] = None
-    schema_version: Literal["1.0"] = "1.0"
-    optimizer: OptimizerRef | None = None
-    context: Context | None = None
+    schema_url: Annotated[
+        str | None, Field(alias="$schema", description="Where the JSON Schema is served.")
+    ] = None
+    schema_version: Literal["1.0"] = Field(
+        default="1.0", description="The version of the format; another one is refused."
+    )
+    optimizer: OptimizerRef | None = Field(
+        default=None, description="The optimizer the schedule is for."
+    )
+    context: Context | None = Field(default=None, description="The training it was tuned in.")
 
 
 class ScheduleDocument(_Config, Schedule):
@@ -105,10 +138,14 @@ class ScheduleDocument(_Config, Schedule):
     Only the schedule itself is required on input; a recommendation carries all of it.
     """
 
-    checksum_points: list[Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None
-    verdict: Verdict | None = None
-    provenance: Provenance | None = None
-    exports: dict[str, ExportFidelity] | None = None
+    checksum_points: list[Annotated[list[float], Field(min_length=2, max_length=2)]] | None = Field(
+        default=None, description="[t, rate] pairs by which a loader can test itself."
+    )
+    verdict: Verdict | None = Field(default=None, description="How sure the recommendation is.")
+    provenance: Provenance | None = Field(default=None, description="Where it comes from.")
+    exports: dict[str, ExportFidelity] | None = Field(
+        default=None, description="How exactly each download format reproduces the rates."
+    )
 
     @property
     def document(self) -> dict[str, Any]:
@@ -138,10 +175,12 @@ class ReactiveDocument(_Config):
     `unit` says how often the metric is looked at.
     """
 
-    kind: Literal["reactive"]
-    unit: Literal["step", "epoch"] = "epoch"
-    peak_lr: Annotated[float, Field(gt=0, le=1e6)]
-    body: Plateau
+    kind: Literal["reactive"] = Field(description="The rate reacts to a metric.")
+    unit: Literal["step", "epoch"] = Field(
+        default="epoch", description="How often the metric is looked at."
+    )
+    peak_lr: Annotated[float, Field(gt=0, le=1e6, description="The rate at the start.")]
+    body: Plateau = Field(description="The rule.")
 
     def __call__(self, t: Any) -> NoReturn:
         """There is no lr(t).
@@ -203,7 +242,7 @@ def verify(schedule: ScheduleDocument) -> None:
             rate, promised, rel_tol=0, abs_tol=CHECKSUM_TOLERANCE * schedule.peak_lr
         ):
             raise InvalidScheduleError(
-                f"checksum point at step {int(step)} promises {promised!r}, "
+                f"checksum point at {schedule.unit} {int(step)} promises {promised!r}, "
                 f"but the schedule gives {rate!r}: the config was changed or is damaged"
             )
     provenance = schedule.provenance
@@ -227,13 +266,37 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _explained(error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    # a list with a wrong item is also told to be too short: the item is enough
+    inside = {problem["loc"][:-1] for problem in problems}
+    problems = [p for p in problems if p["type"] != "too_short" or p["loc"] not in inside]
     lines = []
-    for problem in error.errors(include_url=False):
-        about = problem.get("ctx", {}).get("field")
+    for problem in problems[:_MAX_COMPLAINTS]:
+        about = str(problem.get("ctx", {}).get("field", ""))
         place = [str(part) for part in problem["loc"]]
-        if place[:1] == ["body"]:
-            del place[1:2]  # the family, which the validator names on its way
-        field = ".".join([*place, *([str(about)] if about else [])])
-        got = "" if about else f" (got {problem['input']!r:.80})"
-        lines.append(f"{field or 'the document'}: {problem['msg']}{got}")
+        if place[:1] == ["body"] and FAMILIES.keys() & place[1:2]:
+            del place[1]  # the family, which the validator names on its way
+        field = ".".join([*place, *about.split(".")]).strip(".")
+        told = problem["msg"].removeprefix("Value error, ")
+        absent = problem["type"] in ("missing", "union_tag_not_found")
+        got = "" if absent else _got(problem["input"], about, told)
+        lines.append(f"{field or 'the document'}: {told}{got}")
+    if len(problems) > len(lines):
+        lines.append(f"and {len(problems) - len(lines)} more")
     return "not a valid schedule config: " + "; ".join(lines)
+
+
+def _got(data: Any, about: str, told: str) -> str:
+    """The value given at `about`, a dotted path in `data`, unless the sentence tells it."""
+    for name in filter(None, about.split(".")):
+        inside = dict(enumerate(data)) if isinstance(data, list | tuple) else data
+        key = int(name) if name.isdecimal() else name
+        if not isinstance(inside, dict) or key not in inside:
+            return ""
+        data = inside[key]
+    try:
+        text = f"{data!r:.80}"
+    except ValueError:
+        text = "a number of thousands of digits"
+    is_told = about and re.search(rf"(?<![\w.]){re.escape(text)}(?![\w.])", told)
+    return "" if is_told else f" (got {text})"

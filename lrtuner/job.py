@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from lrtuner.document import ScheduleDocument
 from lrtuner.schedules import FAMILIES, SEARCHED
 from lrtuner.schedules.grammar import MAX_STEPS
+from lrtuner.schedules.table import MAX_VALUES
 from lrtuner.sources import DatasetSource, ModelSource, Optimizer, mismatch, split_sizes
 from lrtuner.strict import Strict, does_not_fit
 
@@ -190,6 +191,9 @@ class JobSpec(Strict):
                 f"{baseline.total_steps}, but this job trains {length} {baseline.unit}s: "
                 "rescale the schedule or change training",
             )
+        if baseline.unit == "epoch" and steps > MAX_VALUES:
+            told = f"'epoch' is for runs of at most {MAX_VALUES} steps, this one has {steps}"
+            raise does_not_fit("baseline.unit", f"{told}: give the baseline in steps")
 
 
 def derived_seed(*parts: int | str) -> int:

@@ -23,18 +23,22 @@ def body_problems(
     model: type[BaseModel], document: Any, errors: Iterable[ErrorDetails]
 ) -> list[Entry]:
     """What is wrong with `document`, one entry per place, at most 20."""
-    found: dict[Parts, tuple[Place, Entry]] = {}
+    found: dict[Parts, Entry] = {}
+    vague: set[Parts] = set()
     for error in errors:
         place = _place(model, document, error)
         if place.parts not in found:
-            found[place.parts] = place, _entry(model, place, document, error)
+            found[place.parts] = _entry(model, place, document, error)
+        if place.guessed or error["type"] == "too_short":
+            vague.add(place.parts)
         if len(found) > MAX_ENTRIES:
             break
-    # Where every branch of a union was tried, the complaints of those not meant are left out.
+    # Left out where there is a complaint about something inside: those of the branches of a union
+    # that were tried and not meant, and that a list is too short without its wrong items.
     kept = [
         entry
-        for place, entry in found.values()
-        if not (place.guessed and any(_is_within(other, place.parts) for other in found))
+        for parts, entry in found.items()
+        if not (parts in vague and any(_is_within(other, parts) for other in found))
     ]
     return kept[:MAX_ENTRIES]
 
@@ -70,18 +74,31 @@ def _parameter(error: Any) -> Entry:
 
 def _place(model: type[BaseModel], document: Any, error: ErrorDetails) -> Place:
     place = locate(model, error["loc"])
-    context = error.get("ctx", {})
     if error["type"].startswith("union_tag"):
         options = {"one_of": list(place.slot.tags)}
         tag = str(place.slot.discriminator)
         return Place((*place.parts, tag), Slot(bounds=options))
     if error["type"] not in _OWN_WORDS:
         return place
-    # The check of a whole object: its sentence, by convention, starts with the field it is about.
-    about = context.get("field") or _said(error).split(" ", 1)[0]
-    parts = (*place.parts, *about.split("."))
-    is_field = "field" in context or about in place.slot.fields
-    return Place(parts, Slot()) if is_field and resolve(document, parts)[0] else place
+    # The check of a whole object names the field that it is about, or its sentence starts with it.
+    about = _about(error)
+    if about:
+        return _nearest(document, Place((*place.parts, *about), Slot()))
+    first = (*place.parts, _said(error).split(" ", 1)[0])
+    is_field = first[-1] in place.slot.fields and resolve(document, first)[0]
+    return Place(first, Slot()) if is_field else place
+
+
+def _about(error: ErrorDetails) -> Parts:
+    names = str(error.get("ctx", {}).get("field", "")).split(".")
+    return tuple(int(name) if name.isdecimal() else name for name in names if name)
+
+
+def _nearest(document: Any, place: Place) -> Place:
+    """The place if there is something, or could be; else what it would be in."""
+    while place.parts and not isinstance(resolve(document, place.outer.parts)[1], dict | list):
+        place = place.outer
+    return place
 
 
 def _entry(model: type[BaseModel], place: Place, document: Any, error: ErrorDetails) -> Entry:
@@ -96,12 +113,19 @@ def _entry(model: type[BaseModel], place: Place, document: Any, error: ErrorDeta
     if place.is_key:
         message = f"the name {shown(place.parts[-1])} is not allowed; {_must_be(place, '')}"
         return _finished(place, document, f"{place.name}: {message}", allowed)
-    said, text = _said(error), shown(resolve(document, place.parts)[1])
+    said = _said(error)
+    about = _about(error)
+    if about and about[-1] != place.parts[-1]:
+        said = f"{about[-1]}: {said}"
+    there, sent = resolve(document, place.parts)
+    if about and not there:
+        return _finished(place, document, f"{place.name}: missing; {said}", allowed)
+    text = shown(sent)
     if error["type"] in _OWN_WORDS:
         value = "" if mentions(said, text) else f"{text} is not allowed; "
         return _finished(place, document, f"{place.name}: {value}{said}", allowed)
     message = f"{place.name}: {text} is not allowed; {_must_be(place, said)}"
-    hint = did_you_mean(resolve(document, place.parts)[1], allowed.get("one_of", []))
+    hint = did_you_mean(sent, allowed.get("one_of", []))
     return _finished(place, document, message + hint, allowed)
 
 

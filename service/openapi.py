@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from lrtuner.export import EXPORTERS
 from lrtuner.job import JobSpec
 from service.problem import Problem
 
@@ -68,8 +69,13 @@ DOWNLOAD: dict[str, Any] = {
     "description": "The file.",
     "content": {
         media_type: {"schema": {"type": "string"}}
-        for media_type in ("application/json", "text/csv", "text/x-python")
+        for media_type in sorted({exporter.media_type for exporter in EXPORTERS.values()})
     },
+    "headers": _ETAG,
+}
+PICTURE: dict[str, Any] = {
+    "description": "The picture.",
+    "content": {"image/svg+xml": {"schema": {"type": "string"}}},
     "headers": _ETAG,
 }
 ACCEPTED: dict[str, Any] = {

@@ -145,8 +145,8 @@ def _inside(outer: Slot, component: str | int) -> Slot:
     if info := outer.fields.get(str(component)):
         return slot(info.annotation, info.metadata, info.discriminator)
     arguments = get_args(outer.type)
-    if get_origin(outer.type) is list and arguments:
-        return slot(arguments[0])
+    if get_origin(outer.type) in (list, tuple) and arguments:
+        return slot(arguments[0])  # of a tuple as of a list: ours are all tuple[item, ...]
     if get_origin(outer.type) is dict and arguments:
         return slot(arguments[1])
     return Slot()
@@ -155,7 +155,7 @@ def _inside(outer: Slot, component: str | int) -> Slot:
 def _container(branches: Iterable[Any]) -> Slot:
     """The one branch that something can be inside of: longer locations lead into it."""
     slots = [slot(branch) for branch in branches]
-    inner = [s for s in slots if s.fields or get_origin(s.type) in (list, dict)]
+    inner = [s for s in slots if s.fields or get_origin(s.type) in (list, tuple, dict)]
     return inner[0] if len(inner) == 1 else Slot()
 
 

@@ -18,6 +18,7 @@ _NOUNS = {
     str: "a string",
     bool: "true or false",
     list: "a list",
+    tuple: "a list",
     dict: "an object",
     types.NoneType: "null",
 }

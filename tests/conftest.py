@@ -18,6 +18,8 @@ from lrtuner.lifecycle import JobStatus
 from lrtuner.store import Database, migrate, open_database, queue, reading
 from lrtuner.store.tables import jobs
 
+os.environ.setdefault("KERAS_BACKEND", "torch")  # asked once, when keras is first imported
+
 _numbers = count(1)
 
 

@@ -2,7 +2,7 @@
 
 processes  supervisor         serve, api, worker, migrate
 jobs  follow  progress        submit, wait, status, cancel, download, jobs
-configs  drawing  words       export, check, show
+configs  drawing              export, check, show
 output                        what is said where, exit codes
 """
 

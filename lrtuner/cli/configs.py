@@ -8,24 +8,30 @@ from typing import Annotated
 import typer
 
 from lrtuner.cli import drawing
-from lrtuner.cli.output import STDOUT, note, number, plural, save, say, speaks_unicode
-from lrtuner.cli.words import (
-    baseline_schedule,
-    provenance_rows,
-    schedule_rows,
-    table,
-    title,
-    verdict_rows,
-)
-from lrtuner.document import ScheduleDocument, load
+from lrtuner.cli.output import STDOUT, note, save, say, speaks_unicode, table
+from lrtuner.document import AnyDocument, ReactiveDocument, ScheduleDocument, load
 from lrtuner.errors import UnsupportedError
 from lrtuner.export import EXPORTERS, exporter
 from lrtuner.schedules.grammar import Schedule
+from lrtuner.words import (
+    Rows,
+    baseline_schedule,
+    number,
+    plural,
+    provenance_rows,
+    rule_rows,
+    schedule_rows,
+    title,
+    verdict_rows,
+)
 
 PIPED_WIDTH = 80
 
 Config = Annotated[
-    Path, typer.Argument(metavar="SCHEDULE.json", help="A downloaded schedule config.")
+    Path,
+    typer.Argument(
+        metavar="SCHEDULE.json", help="A schedule config (JSON or YAML), downloaded or written."
+    ),
 ]
 
 
@@ -53,9 +59,13 @@ def export(
         str, typer.Option(metavar="FILE", help="Where to write it; - is stdout.")
     ] = STDOUT,
 ) -> None:
-    """Render a schedule config for another framework."""
+    """Render a schedule config for another framework.
+
+    With `--format json`, a config written by hand becomes a complete one: presets and relative
+    lengths are written out, and checksum points are added.
+    """
     chosen = exporter(format)
-    schedule = load(config)
+    schedule = _with_points(load(config))
     fidelity = chosen.fidelity(schedule)
     if fidelity.fidelity == "unsupported":
         raise UnsupportedError(f"cannot export to {format}: {fidelity.reason}")
@@ -76,31 +86,42 @@ def check(config: Config) -> None:
 
     Its format, that it gives the rates its checksum points promise, and its content hash.
     """
-    schedule = load(config)
-    points = schedule.checksum_points
-    checked = [
-        f"format {schedule.schema_version}",
-        plural(len(points), "checksum point") if points else "no checksum points",
-        "content hash" if schedule.provenance else "no content hash",
-    ]
-    say(f"ok: {config}: {title(schedule)}; checked: {', '.join(checked)}")
+    document = load(config)
+    checked = [f"format {document.schema_version} ({document.kind})"]
+    if isinstance(document, ScheduleDocument):
+        points = document.checksum_points
+        checked += [
+            plural(len(points), "checksum point") if points else "no checksum points",
+            "content hash" if document.provenance else "no content hash",
+        ]
+    say(f"ok: {config}: {title(document)}; checked: {', '.join(checked)}")
 
 
 def show(config: Config) -> None:
     """Draw a schedule config in the terminal.
 
-    With its phases, its verdict, the baseline it was compared with, and where it comes from.
+    With its phases, its verdict, the baseline it was compared with, and where it comes from. A rule
+    that reacts to a metric has no curve: it is put in words.
     """
-    schedule = load(config)
+    document = load(config)
+    say(f"{config.name}: {title(document)}\n")
+    if isinstance(document, ReactiveDocument):
+        say("\n".join([*table(rule_rows(document)), *_apart(provenance_rows(document))]))
+    else:
+        _show(document)
+
+
+def _show(schedule: ScheduleDocument) -> None:
     baseline = baseline_schedule(schedule.verdict)
     unicode = speaks_unicode(sys.stdout, drawing.UNICODE.sample)
     pen = drawing.UNICODE if unicode else drawing.ASCII
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED_WIDTH
-    say(f"{config.name}: {title(schedule)}\n")
     say("\n".join(drawing.chart(schedule, baseline, width=width, pen=pen)))
-    say(
-        "\n".join(["", *_legend(baseline, pen), *table(schedule_rows(schedule)), *_about(schedule)])
+    say("\n".join(["", *_legend(baseline, pen), *table(schedule_rows(schedule))]))
+    rows = (
+        verdict_rows(schedule.verdict) if schedule.verdict else [("verdict", "none in this config")]
     )
+    say("\n".join(_apart([*rows, *provenance_rows(schedule)])))
 
 
 def _legend(baseline: Schedule | None, pen: drawing.Pen) -> list[str]:
@@ -110,7 +131,12 @@ def _legend(baseline: Schedule | None, pen: drawing.Pen) -> list[str]:
     return [f"  {pen.curve}  recommended    {other}  {other}  compared with, where it differs", ""]
 
 
-def _about(schedule: ScheduleDocument) -> list[str]:
-    verdict = schedule.verdict
-    rows = verdict_rows(verdict) if verdict else [("verdict", "none in this config")]
-    return ["", *table([*rows, *provenance_rows(schedule)])]
+def _apart(rows: Rows) -> list[str]:
+    return ["", *table(rows)] if rows else []
+
+
+def _with_points(document: AnyDocument) -> AnyDocument:
+    """With checksum points if it has none; a published config, whose hash covers them, stays."""
+    if isinstance(document, ReactiveDocument) or document.checksum_points or document.provenance:
+        return document
+    return document.model_copy(update={"checksum_points": document.checkpoints()})

@@ -6,9 +6,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtuner.cli.output import number
+from lrtuner.plots.schedule import phases
 from lrtuner.schedules._base import Array
 from lrtuner.schedules.grammar import Schedule
+from lrtuner.words import number
 
 MIN_WIDTH, ROWS = 40, 15  # an odd number has a middle
 
@@ -62,18 +63,9 @@ def chart(
         edge = pen.tick_y if row in labels else pen.vertical
         lines.append(f"{labels.get(row, ''):>{margin}} {edge}{''.join(cell)}".rstrip())
     blank = " " * (margin + 1)
-    axis, names = _axis(schedule.total_steps, columns, pen)
+    axis, names = _axis(schedule, columns, pen)
     bands = "".join(_bands(schedule, columns, pen))
     return [*lines, blank + pen.corner + axis, f"{blank} {names}".rstrip(), f"{blank} {bands}"]
-
-
-def phases(schedule: Schedule) -> list[tuple[str, float, float]]:
-    """The phases with their first step and the step they end before."""
-    end = float(schedule.total_steps)
-    warm = min(schedule.warmup.steps, end) if schedule.warmup else 0.0
-    cool = min(schedule.cooldown.start, end) if schedule.cooldown else end
-    found = [("warmup", 0.0, warm), ("body", warm, cool), ("cooldown", cool, end)]
-    return [phase for phase in found if phase[1] < phase[2]]
 
 
 def _highest(schedule: Schedule) -> float:
@@ -117,15 +109,16 @@ def _add_other(cells: list[list[str]], rates: Array, top: float) -> None:
             cells[row][column] = OTHER
 
 
-def _axis(total_steps: int, columns: int, pen: Pen) -> tuple[str, str]:
-    """The axis with its ticks, and the steps below them."""
+def _axis(schedule: Schedule, columns: int, pen: Pen) -> tuple[str, str]:
+    """The axis with its ticks, and the steps (epochs, seconds) below them."""
+    total_steps = schedule.total_steps
     count = min(5, max(2, columns // (len(str(total_steps)) + 8)), total_steps)
     steps = sorted({round(x) for x in np.linspace(0, total_steps - 1, count)})
     line, names = [pen.horizontal] * columns, [" "] * columns
     for step in steps:
         at = _column(step, total_steps, columns)
         line[at] = pen.tick_x
-        text = f"step {step}" if step == steps[-1] and step else str(step)
+        text = f"{schedule.unit} {step}" if step == steps[-1] and step else str(step)
         start = max(0, min(at - len(text) // 2, columns - len(text)))
         names[start : start + len(text)] = text
     return "".join(line), "".join(names)

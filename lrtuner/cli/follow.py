@@ -8,14 +8,14 @@ from typing import Any, NoReturn
 
 import typer
 
-from lrtuner.cli.output import STDOUT, ExitCode, clean, note, save, say
+from lrtuner.cli.output import STDOUT, ExitCode, note, save, say, table
 from lrtuner.cli.progress import display
-from lrtuner.cli.words import provenance_rows, schedule_rows, table, title, verdict_rows
 from lrtuner.client import Client, Job, ServerUnreachableError, WaitTimeoutError
 from lrtuner.document import ScheduleDocument, load
 from lrtuner.errors import InvalidInputError, JobFailedError
 from lrtuner.jsontext import dumps
 from lrtuner.lifecycle import JobStatus
+from lrtuner.words import provenance_rows, schedule_rows, title, verdict_rows
 
 _NO_EVIDENCE = ("self", "cancel")
 
@@ -60,7 +60,7 @@ def follow(job_id: str, *, timeout: float | None, output: str | None, as_json: b
     with Client.from_environment(on_retry=note) as client:
         content = client.recommendation(job.id)
         url = client.url
-    document = load(_parsed(content))
+    document = _recommended(_parsed(content))
     if output:
         save(output, content)
     tell = note if as_json or output == STDOUT else say
@@ -119,10 +119,17 @@ def _parsed(content: bytes) -> dict[str, Any]:
     return document
 
 
+def _recommended(data: dict[str, Any]) -> ScheduleDocument:
+    document = load(data)
+    if isinstance(document, ScheduleDocument):
+        return document
+    raise ServerUnreachableError(f"a recommendation of the kind {document.kind!r} was downloaded")
+
+
 def _evidence(job: Job, url: str) -> list[tuple[str, str]]:
     links = {name: link for name, link in job.links.items() if isinstance(link, str)}
     return [
-        (clean(name.replace("_", " ")), clean(url + link if link.startswith("/") else link))
+        (name.replace("_", " "), url + link if link.startswith("/") else link)
         for name, link in links.items()
         if name not in _NO_EVIDENCE
     ]

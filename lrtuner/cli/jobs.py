@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from lrtuner.cli.follow import follow, read_spec, resume_command
-from lrtuner.cli.output import STDOUT, clean, note, require_writable, save, say
+from lrtuner.cli.output import STDOUT, note, require_writable, save, say, table
 from lrtuner.cli.progress import Lines, progress_line, stage
-from lrtuner.cli.words import Rows, table
 from lrtuner.client import Client, Job
 from lrtuner.errors import InvalidInputError
 from lrtuner.export import EXPORTERS
 from lrtuner.jsontext import dumps
 from lrtuner.lifecycle import JobStatus
+from lrtuner.words import Rows, clean
 
 DEFAULT_OUTPUT = "schedule.json"
 
@@ -108,18 +108,18 @@ def status(job_id: JobId, as_json: AsJson = False) -> None:
         say(_json(job))
         return
     rows: Rows = [
-        ("job", clean(job.id)),
-        ("name", clean(job.name or "-")),
+        ("job", job.id),
+        ("name", job.name or "-"),
         ("status", str(job.status)),
         ("phase", stage(job) if job.status is JobStatus.RUNNING else "-"),
         ("progress", progress_line(job) or "-"),
     ]
     for name in ("queued_at", "started_at", "finished_at"):
-        rows.append((name.removesuffix("_at"), clean(getattr(job, name) or "-")))
+        rows.append((name.removesuffix("_at"), getattr(job, name) or "-"))
     if job.attempts > 1:
         rows.append(("attempts", str(job.attempts)))
     if job.error:
-        rows.append(("error", clean(str(job.error))))
+        rows.append(("error", str(job.error)))
     say("\n".join(table(rows, indent="")))
 
 

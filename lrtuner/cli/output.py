@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import textwrap
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import TextIO
 
 from lrtuner.client import ProblemError, ServerUnreachableError, WaitTimeoutError
 from lrtuner.errors import InvalidInputError, JobFailedError, LRTunerError
+from lrtuner.words import Rows, clean
 
 STDOUT = "-"
+
+LINE_WIDTH = 80
 
 
 class ExitCode(IntEnum):
@@ -66,21 +70,21 @@ def speaks_unicode(stream: TextIO, sample: str) -> bool:
     return True
 
 
-def clean(text: str) -> str:
-    """The text on one line, without characters that would steer a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
-def number(value: float) -> str:
-    """A number for people: four digits that count, and whole numbers whole."""
-    if abs(value) < 1e12 and value == int(value):
-        return str(int(value))
-    return f"{value:.1f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 step`, `2 steps`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def table(rows: Rows, indent: str = "  ") -> list[str]:
+    """The rows as lines of at most 80 characters, the second column aligned."""
+    width = max((len(name) for name, _ in rows), default=0)
+    lines: list[str] = []
+    for name, text in rows:
+        first = f"{indent}{clean(name):<{width}}  "
+        lines += textwrap.wrap(
+            clean(text),
+            LINE_WIDTH,
+            initial_indent=first,
+            subsequent_indent=" " * len(first),
+            break_long_words=False,  # URLs and ids are copied from here
+            break_on_hyphens=False,
+        )
+    return lines
 
 
 def require_writable(output: str) -> None:

@@ -15,10 +15,11 @@ from typing import Annotated
 import httpx
 import typer
 
-from lrtuner.cli.output import StoppedError, note, plural, say
+from lrtuner.cli.output import StoppedError, note, say
 from lrtuner.cli.supervisor import Command, Supervisor, stop_on_signals, stop_with_parent
 from lrtuner.client import DEFAULT_URL
 from lrtuner.errors import InvalidInputError, UnsupportedError
+from lrtuner.words import plural
 
 READY_SECONDS = 60.0
 

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from lrtuner.cli.output import clean, note, number, plural
+from lrtuner.cli.output import note
 from lrtuner.client import Event, Job
+from lrtuner.words import clean, number, plural
 
 EVENT_SECONDS, PROGRESS_SECONDS = 2.0, 30.0
 

@@ -2,7 +2,21 @@
 
 from lrtuner.document import AnyDocument, ExportFidelity
 from lrtuner.errors import NotFoundError
-from lrtuner.export import csv, json, torch, yaml
+from lrtuner.export import (
+    composer,
+    csv,
+    deepspeed,
+    fastai,
+    json,
+    keras,
+    lightning,
+    optax,
+    svg,
+    timm,
+    torch,
+    transformers,
+    yaml,
+)
 from lrtuner.export._base import Exporter
 
 # The one line that a new exporter adds.
@@ -11,6 +25,15 @@ EXPORTERS: dict[str, Exporter] = {
     "yaml": yaml.EXPORTER,
     "csv": csv.EXPORTER,
     "torch": torch.EXPORTER,
+    "keras": keras.EXPORTER,
+    "optax": optax.EXPORTER,
+    "transformers": transformers.EXPORTER,
+    "lightning": lightning.EXPORTER,
+    "timm": timm.EXPORTER,
+    "deepspeed": deepspeed.EXPORTER,
+    "fastai": fastai.EXPORTER,
+    "composer": composer.EXPORTER,
+    "svg": svg.EXPORTER,
 }
 
 
@@ -26,8 +49,12 @@ def exporter(name: str) -> Exporter:
 
 
 def fidelities(document: AnyDocument) -> dict[str, ExportFidelity]:
-    """How exactly each format reproduces `document`."""
-    return {name: exporter.fidelity(document) for name, exporter in EXPORTERS.items()}
+    """How exactly each format reproduces `document`, pictures left out."""
+    return {
+        name: exporter.fidelity(document)
+        for name, exporter in EXPORTERS.items()
+        if not exporter.picture
+    }
 
 
 __all__ = ["EXPORTERS", "Exporter", "exporter", "fidelities"]

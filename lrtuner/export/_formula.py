@@ -15,6 +15,9 @@ SAMPLES = 20_000
 EXACT_WITHIN = 1e-12
 """Rounding of the same formula by another library, relative to the peak."""
 
+EXACT_WITHIN_SINGLE = 2e-6
+"""The same in single precision."""
+
 
 def source(schedule: Schedule) -> str:
     """A function `learning_rate(t)` in plain Python and its constants; it needs `imports`.
@@ -61,27 +64,29 @@ def imports(schedule: Schedule) -> list[str]:
     return [f"import {name}" for name in ("bisect", "math") if f"{name}." in body]
 
 
-def error(schedule: Schedule) -> float:
+def error(schedule: Schedule, precision: str = "float64") -> float:
     """The largest difference between the function's rates and the schedule's, over the peak.
 
-    Every t up to the horizon and a little past it is compared, or 20,000 of them.
+    Every t up to the horizon and a little past it is compared, or 20,000 of them. The function
+    computes in double precision; its rates are kept in `precision`, a NumPy dtype.
     """
-    return _error(schedule.bare())
+    return _error(schedule.bare(), precision)
 
 
 @lru_cache(maxsize=16)
-def _error(schedule: Schedule) -> float:
+def _error(schedule: Schedule, precision: str) -> float:
     namespace: dict[str, Any] = {"bisect": bisect, "math": math}
     exec(source(schedule), namespace)  # noqa: S102 - our own formula, built from numbers
     learning_rate = namespace["learning_rate"]
     end = schedule.total_steps + 2
     steps = np.unique(np.linspace(0, end, min(end + 1, SAMPLES)).astype(np.int64))
-    rates = np.array([learning_rate(int(step)) for step in steps])
+    rates = np.array([learning_rate(int(step)) for step in steps], dtype=precision)
     return float(np.max(np.abs(rates - schedule(steps))) / schedule.peak_lr)
 
 
 def _body(schedule: Schedule) -> str:
-    lines = [f"t = float(min(t, {schedule.hold_step}))"]
+    end, held = schedule.total_steps, schedule.hold_step
+    lines = [f"t = float({f'min(t, {end})' if held == end else f't if t < {end} else {held}'})"]
     warmup, cooldown, start = schedule.warmup, schedule.cooldown, 0.0
     if warmup:
         start = warmup.steps
@@ -91,11 +96,10 @@ def _body(schedule: Schedule) -> str:
             f"    u = t / {start!r}",
             f"    return PEAK_LR * ({s!r} + {1.0 - s!r} * ({warmup.expression}))",
         ]
-    lag = schedule.body.offset - start
-    lines += [
-        f"tau = t + {lag!r}" if lag > 0 else f"tau = t - {-lag!r}" if lag else "tau = t",
-        *schedule.body.statements(schedule.hold_step + lag),
-    ]
+    # in the order in which the schedule adds them: rounded otherwise, a drop may miss its step
+    offset = schedule.body.offset
+    tau = "tau = t" + (f" - {start!r}" if start else "") + (f" + {offset!r}" if offset else "")
+    lines += [tau, *schedule.body.statements(end - start + offset)]
     if cooldown:
         e = cooldown.end_factor
         lines += [

@@ -68,16 +68,48 @@ TORCH_IMPORTS = (
     "from torch.optim.lr_scheduler import LambdaLR",
 )
 
-_LAMBDA = '''def make_scheduler(optimizer: Optimizer) -> LambdaLR:
+CLOCK_IMPORTS = (
+    "import time",
+    "from typing import Any",
+    "from torch.optim import Optimizer",
+    "from torch.optim.lr_scheduler import LRScheduler",
+)
+
+_MAKE = '''def make_scheduler(optimizer: Optimizer) -> {returned}:
     """Attach the schedule. Rates of several param groups keep their ratios; the largest peaks.
 
     When resuming, make it first and then load the states of the optimizer and of the scheduler.
     """
     largest = max(group["lr"] for group in optimizer.param_groups)
     for group in optimizer.param_groups:
-        # the base of LambdaLR is a ratio here, so that the rate itself is not rounded again
+        # the base rate is a ratio here, so that the rate itself is not rounded again
         group["initial_lr"] = group["lr"] = group["lr"] / largest if largest else 1.0
-    return LambdaLR(optimizer, {rate})
+    return {made}
+'''
+
+_CLOCK = '''class ClockLR(LRScheduler):
+    """The rate at the seconds trained so far. They are kept in the state."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.elapsed, self._now = 0.0, time.monotonic()
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float]:
+        if self.last_epoch > 0:  # 0 while it is made
+            self._count()
+        return [ratio * learning_rate(self.elapsed) for ratio in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        self._count()
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._now = time.monotonic()  # the time since the state was saved does not count
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        self.elapsed, self._now = self.elapsed + now - self._now, now
 '''
 
 
@@ -86,26 +118,13 @@ def lambda_scheduler(rate: str = "learning_rate") -> str:
 
     It needs TORCH_IMPORTS.
     """
-    return _LAMBDA.format(rate=rate)
+    return _MAKE.format(returned="LambdaLR", made=f"LambdaLR(optimizer, {rate})")
 
 
-CLOCK = '''class Clock:
-    """The rate at the seconds trained so far. LambdaLR saves and restores `elapsed`."""
+def clock_scheduler() -> str:
+    """`make_scheduler(optimizer)` where time is counted in seconds. It needs CLOCK_IMPORTS."""
+    return _CLOCK + "\n\n" + _MAKE.format(returned="ClockLR", made="ClockLR(optimizer)")
 
-    __slots__ = ("__dict__", "_now", "_step")  # the slots are of this process alone
-
-    def __init__(self) -> None:
-        self.elapsed = 0.0
-        self._now, self._step = time.monotonic(), 0
-
-    def __call__(self, step: int) -> float:
-        if step != self._step:  # once for all param groups
-            now = time.monotonic()
-            self.elapsed += now - self._now
-            self._now, self._step = now, step
-        return learning_rate(self.elapsed)
-'''
-"""What a LambdaLR takes where time is counted in seconds; it needs `time` imported."""
 
 PLATEAU_IMPORTS = (
     "from torch.optim import Optimizer",

@@ -4,10 +4,11 @@ from lrtuner.document import AnyDocument, ReactiveDocument, ScheduleDocument
 from lrtuner.export import _formula
 from lrtuner.export._base import Exporter, computed
 from lrtuner.export._module import (
-    CLOCK,
+    CLOCK_IMPORTS,
     PLATEAU_IMPORTS,
     TORCH_IMPORTS,
     TORCH_LOOPS,
+    clock_scheduler,
     lambda_scheduler,
     module,
     plateau_scheduler,
@@ -20,11 +21,10 @@ from lrtuner.export._module import (
 def render(schedule: ScheduleDocument) -> str:
     """The module's source: `learning_rate(t)` and `make_scheduler(optimizer)`."""
     doc = _doc(schedule, TORCH_LOOPS[schedule.unit])
-    imports = [*_formula.imports(schedule), *TORCH_IMPORTS]
-    formula = _formula.source(schedule)
+    imports, formula = _formula.imports(schedule), _formula.source(schedule)
     if schedule.unit == "second":
-        return module(doc, [*imports, "import time"], formula, CLOCK, lambda_scheduler("Clock()"))
-    return module(doc, imports, formula, lambda_scheduler())
+        return module(doc, [*imports, *CLOCK_IMPORTS], formula, clock_scheduler())
+    return module(doc, [*imports, *TORCH_IMPORTS], formula, lambda_scheduler())
 
 
 def render_reactive(document: ReactiveDocument) -> str:

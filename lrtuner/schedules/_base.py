@@ -2,11 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from lrtuner.errors import UnsupportedError
 from lrtuner.space import Range
@@ -14,12 +14,23 @@ from lrtuner.strict import Strict
 
 Array = NDArray[np.float64]
 
-Length = Annotated[float, Field(gt=0, le=1e12, description="A length in the schedule's unit.")]
+SHORTEST = 1e-6
+"""The shortest length, in units of time. Below it nothing is left to see, and numbers overflow."""
+
+Length = Annotated[
+    float, Field(ge=SHORTEST, le=1e12, description="A length in the schedule's unit.")
+]
 Factor = Annotated[float, Field(ge=0, le=1, description="A factor of the peak learning rate.")]
 
 HAIR = 1e-9
 """A boundary this share of a period ahead counts as reached: 97 / 9.7 is ten periods, whatever
 binary rounding makes of 9.7."""
+
+
+def _family_first(schema: dict[str, Any]) -> None:
+    """In a document the family has no default: it says which of them it is."""
+    schema["properties"]["family"]["description"] = "Which family it is."
+    schema["required"] = ["family", *schema.get("required", [])]
 
 
 class BaseBody(Strict, ABC):
@@ -29,7 +40,11 @@ class BaseBody(Strict, ABC):
     end of warmup, plus `offset`), and the ranges a search may draw its parameters from.
     """
 
-    offset: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    model_config = ConfigDict(json_schema_extra=_family_first)
+
+    offset: Annotated[
+        int, Field(ge=0, le=1_000_000_000, description="Added to tau: how far in the body starts.")
+    ] = 0
 
     lengths: ClassVar[tuple[str, ...]] = ()
     """The parameters that are lengths in the unit: they stretch, and may be relative on input."""

@@ -4,13 +4,25 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
 from lrtuner.schedules._base import HAIR, Array, BaseBody, Factor, Length
 from lrtuner.space import Choice, Range
-from lrtuner.strict import does_not_fit
 
 _MAX_BOUNDARIES = 8
+
+
+def _few_cycles(t_mult: float) -> float:
+    if 1.0 < t_mult < 1.01:
+        raise ValueError("it must be 1, or 1.01 and more")
+    return t_mult
+
+
+TMult = Annotated[
+    float,
+    Field(ge=1, le=1000, description="By what the length is multiplied with each cycle."),
+    AfterValidator(_few_cycles),
+]
 
 
 class CosineRestarts(BaseBody):
@@ -27,10 +39,14 @@ class CosineRestarts(BaseBody):
 
     family: Literal["cosine_restarts"] = "cosine_restarts"
     first_steps: Length
-    t_mult: Annotated[float, Field(ge=1, le=1000)] = 1.0
-    m_mult: Annotated[float, Field(gt=0, le=1)] = 1.0
+    t_mult: TMult = 1.0
+    m_mult: Annotated[
+        float, Field(gt=0, le=1, description="By what the peak is multiplied with each cycle.")
+    ] = 1.0
     end_factor: Factor = 0.0
-    cycles: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    cycles: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="How many; null goes on until the horizon."
+    )
 
     lengths: ClassVar[tuple[str, ...]] = ("first_steps",)
     space: ClassVar[Mapping[str, Range]] = {
@@ -40,12 +56,6 @@ class CosineRestarts(BaseBody):
     }
     monotone: ClassVar[bool] = False
     decays_fully: ClassVar[bool] = True
-
-    @model_validator(mode="after")
-    def _few_cycles(self) -> Self:
-        if 1.0 < self.t_mult < 1.01:
-            raise does_not_fit("t_mult", f"{self.t_mult} is between 1 and 1.01: use 1, or more")
-        return self
 
     def at(self, tau: Array) -> Array:
         cycle, u = self._even(tau) if self.t_mult == 1.0 else self._growing(tau)
@@ -59,17 +69,19 @@ class CosineRestarts(BaseBody):
 
     def _growing(self, tau: Array) -> tuple[Array, Array]:
         starts = np.array(self._starts(float(np.max(tau, initial=0.0))))
-        cycle = np.searchsorted(starts, tau, side="right") - 1
-        return cycle.astype(np.float64), (tau - starts[cycle]) / np.diff(starts)[cycle]
+        cycle = np.searchsorted(starts, tau + self._hair, side="right") - 1
+        into = np.maximum(tau - starts[cycle], 0.0)
+        return cycle.astype(np.float64), into / np.diff(starts)[cycle]
+
+    @property
+    def _hair(self) -> float:
+        return HAIR * self.first_steps
 
     def _starts(self, end: float) -> list[float]:
         """Where the cycles begin, up to the first that begins after `end`."""
         starts, length = [0.0], self.first_steps
-        while starts[-1] <= end:
-            following = starts[-1] + length
-            whole = round(following)
-            near = abs(following - whole) <= HAIR * following
-            starts.append(float(whole) if near and whole > starts[-1] else following)
+        while starts[-1] <= end + self._hair:
+            starts.append(starts[-1] + length)
             length *= self.t_mult
         return starts
 
@@ -83,8 +95,8 @@ class CosineRestarts(BaseBody):
         else:
             lines = [
                 f"starts = ({', '.join(map(repr, self._starts(end)))})",
-                "cycle = bisect.bisect_right(starts, tau) - 1",
-                "u = (tau - starts[cycle]) / (starts[cycle + 1] - starts[cycle])",
+                f"cycle = bisect.bisect_right(starts, tau + {self._hair!r}) - 1",
+                "u = max(tau - starts[cycle], 0.0) / (starts[cycle + 1] - starts[cycle])",
             ]
         v = f"{e!r} + ({m!r} ** cycle - {e!r}) * (1.0 + math.cos(math.pi * u)) / 2.0"
         lines.append(f"v = {v}")

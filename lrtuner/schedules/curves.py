@@ -7,10 +7,13 @@ on (`parameter` names it), if it does on any.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import BeforeValidator, Field
 
 from lrtuner.schedules._base import Array
+from lrtuner.strict import does_not_fit
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,22 @@ COOLDOWNS: dict[str, Curve] = {
 
 ALIASES = {"1-sqrt": "one_minus_sqrt"}
 """What others call a curve; accepted on input."""
+
+CooldownCurve = Annotated[
+    Literal["linear", "cosine", "one_minus_sqrt", "power"],
+    BeforeValidator(lambda name: ALIASES.get(name, name) if isinstance(name, str) else name),
+]
+
+Power = Annotated[float, Field(gt=0, le=100)]
+
+
+def check_power(curve: str, power: float | None) -> None:
+    """Only the curve `power` has a power.
+
+    Raises:
+        PydanticCustomError: (a ValueError) naming the field `power`.
+    """
+    if curve == "power" and power is None:
+        raise does_not_fit("power", "the curve 'power' needs one, more than 0 and at most 100")
+    if curve != "power" and power is not None:
+        raise does_not_fit("power", f"{power} has no meaning for the curve {curve!r}: leave it out")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from lrtuner.schedules._base import HAIR, Array, BaseBody, Factor, Length
+from lrtuner.schedules._base import HAIR, SHORTEST, Array, BaseBody, Factor, Length
 from lrtuner.space import Choice, IntUniform, LogUniform, Range
 from lrtuner.strict import does_not_fit
 
@@ -27,8 +27,12 @@ class Cyclic(BaseBody):
     up: Length
     down: Length
     base_factor: Factor
-    mode: Literal["triangular", "triangular2", "exp_range"] = "triangular"
-    gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
+    mode: Literal["triangular", "triangular2", "exp_range"] = Field(
+        default="triangular", description="How the height changes from cycle to cycle."
+    )
+    gamma: Annotated[
+        float, Field(gt=0, le=1, description="Of `exp_range`: what the height decays by.")
+    ] = 1.0
 
     lengths: ClassVar[tuple[str, ...]] = ("up", "down")
     space: ClassVar[Mapping[str, Range]] = {
@@ -43,7 +47,10 @@ class Cyclic(BaseBody):
     def _symmetric(cls, data: Any) -> Any:
         if not isinstance(data, dict) or "down" in data or "up" not in data:
             return data
-        return {**data, "down": data["up"]}
+        up = data["up"]
+        # what is no length is refused by itself, and needs no second complaint
+        is_length = isinstance(up, int | float) and SHORTEST <= up <= 1e12
+        return {**data, "down": up if is_length else 1.0}
 
     @model_validator(mode="after")
     def _gamma_has_a_use(self) -> Self:

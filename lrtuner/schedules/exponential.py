@@ -18,7 +18,7 @@ class Exponential(BaseBody):
 
     family: Literal["exponential"] = "exponential"
     decay_steps: Length
-    rate: Annotated[float, Field(gt=0, le=1)]
+    rate: Annotated[float, Field(gt=0, le=1, description="The factor after each `decay_steps`.")]
 
     lengths: ClassVar[tuple[str, ...]] = ("decay_steps",)
     space: ClassVar[Mapping[str, Range]] = {"end_factor": LogUniform(low=1e-3, high=0.3)}

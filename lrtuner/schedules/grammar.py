@@ -4,12 +4,19 @@ from typing import Annotated, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from lrtuner.errors import InvalidInputError
 from lrtuner.schedules import Body
-from lrtuner.schedules._base import Array, Factor
-from lrtuner.schedules.curves import ALIASES, COOLDOWNS, WARMUPS, Curve
+from lrtuner.schedules._base import SHORTEST, Array, Factor
+from lrtuner.schedules.curves import (
+    COOLDOWNS,
+    WARMUPS,
+    CooldownCurve,
+    Curve,
+    Power,
+    check_power,
+)
 from lrtuner.schedules.inputs import absolute
 from lrtuner.schedules.table import MAX_VALUES, Table
 from lrtuner.strict import Strict, does_not_fit
@@ -53,9 +60,11 @@ class Warmup(_Ramp):
     0 < s < 1.
     """
 
-    steps: Annotated[float, Field(gt=0, le=MAX_STEPS)]
+    steps: Annotated[float, Field(gt=0, le=MAX_STEPS, description="Its length.")]
     start_factor: Factor
-    curve: Literal["linear", "cosine", "exponential", "logarithmic"] = "linear"
+    curve: Literal["linear", "cosine", "exponential", "logarithmic"] = Field(
+        default="linear", description="How it rises."
+    )
 
     curves: ClassVar[dict[str, Curve]] = WARMUPS
 
@@ -64,10 +73,11 @@ class Warmup(_Ramp):
     def _default_start(cls, data: Any) -> Any:
         if not isinstance(data, dict) or "start_factor" in data:
             return data
-        steps = data.get("steps")
-        if not isinstance(steps, int | float) or steps <= 0:
-            return data
-        return {**data, "start_factor": 1.0 / (steps + 1.0)}
+        steps, start = data.get("steps"), 1.0
+        if isinstance(steps, int | float) and 0 < steps <= MAX_STEPS:
+            start = 1.0 / (steps + 1.0)
+        # what is no length is refused by itself, and needs no second complaint
+        return {**data, "start_factor": start}
 
     @model_validator(mode="after")
     def _exponential_has_a_start(self) -> Self:
@@ -84,23 +94,21 @@ class Cooldown(_Ramp):
     `power` is (1 - u)^p and alone has a `power` p.
     """
 
-    start: Annotated[float, Field(ge=0, le=MAX_STEPS)]
-    steps: Annotated[float, Field(gt=0, le=MAX_STEPS)]
+    start: Annotated[float, Field(ge=0, le=MAX_STEPS, description="The t it acts from.")]
+    steps: Annotated[float, Field(ge=SHORTEST, le=MAX_STEPS, description="Its length.")]
     end_factor: Factor = 0.0
-    curve: Annotated[
-        Literal["linear", "cosine", "one_minus_sqrt", "power"],
-        BeforeValidator(lambda name: ALIASES.get(name, name) if isinstance(name, str) else name),
-    ] = "linear"
+    curve: CooldownCurve = Field(default="linear", description="How it falls.")
     # left out where it is not used: documents from before it keep their content hash
-    power: Annotated[float | None, Field(gt=0, le=100, exclude_if=lambda p: p is None)] = None
+    power: Annotated[
+        Power | None,
+        Field(exclude_if=lambda p: p is None, description="The exponent of the curve `power`."),
+    ] = None
 
     curves: ClassVar[dict[str, Curve]] = COOLDOWNS
 
     @model_validator(mode="after")
     def _power_has_a_use(self) -> Self:
-        if (self.curve == "power") != (self.power is not None):
-            told = "must be given with the curve 'power', and with no other"
-            raise does_not_fit("power", told)
+        check_power(self.curve, self.power)
         return self
 
 
@@ -125,15 +133,25 @@ class Schedule(Strict):
     `preset` may stand for warmup, body and cooldown; what is kept is absolute.
     """
 
-    kind: Literal["closed_form"] = "closed_form"
-    unit: Unit = "step"
-    total_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
-    peak_lr: Annotated[float, Field(gt=0, le=1e6)]
-    warmup: Warmup | None = None
-    body: Body
-    cooldown: Cooldown | None = None
-    min_factor: Factor = 0.0
-    after_end: Literal["hold"] = "hold"
+    kind: Literal["closed_form"] = Field(
+        default="closed_form", description="The rates are a function of time."
+    )
+    unit: Unit = Field(default="step", description="What t, `total_steps` and every length count.")
+    total_steps: Annotated[
+        int, Field(ge=1, le=MAX_STEPS, description="The horizon T: the length of the training.")
+    ]
+    peak_lr: Annotated[
+        float, Field(gt=0, le=1e6, description="The rate that all factors are factors of.")
+    ]
+    warmup: Warmup | None = Field(default=None, description="The prefix; null for none.")
+    body: Body = Field(description="The part between warmup and cooldown.")
+    cooldown: Cooldown | None = Field(default=None, description="The suffix; null for none.")
+    min_factor: Annotated[
+        Factor, Field(description="The floor of body and cooldown, as a factor of the peak.")
+    ] = 0.0
+    after_end: Literal["hold"] = Field(
+        default="hold", description="After the horizon the rate is held."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -198,11 +216,12 @@ class Schedule(Strict):
         """The same shape over another horizon: every length multiplied by the same ratio."""
         ratio = total_steps / self.total_steps
         warmup, cooldown = self.warmup, self.cooldown
+        warmup_steps = min(warmup.steps * ratio, float(total_steps)) if warmup else 0.0
         return self.model_copy(
             update={
                 "total_steps": total_steps,
                 "body": self.body.stretched(ratio),
-                "warmup": warmup and warmup.model_copy(update={"steps": warmup.steps * ratio}),
+                "warmup": warmup and warmup.model_copy(update={"steps": warmup_steps}),
                 "cooldown": cooldown
                 and cooldown.model_copy(
                     update={"start": cooldown.start * ratio, "steps": cooldown.steps * ratio}
@@ -227,13 +246,9 @@ class Schedule(Strict):
         total_steps = self.total_steps * steps_per_epoch
         if total_steps > MAX_VALUES:
             raise InvalidInputError(f"{total_steps} steps; at most {MAX_VALUES} can be tabled")
-        values = np.repeat(self.values(), steps_per_epoch)
-        peak = float(np.max(values)) or self.peak_lr
-        return Schedule(
-            total_steps=total_steps,
-            peak_lr=peak,
-            body=Table(values=tuple((values / peak).tolist())),
-        )
+        epochs = self._factors(np.arange(self.total_steps, dtype=np.float64))
+        factors = tuple(np.repeat(epochs, steps_per_epoch).tolist())
+        return Schedule(total_steps=total_steps, peak_lr=self.peak_lr, body=Table(values=factors))
 
     @property
     def document(self) -> dict[str, Any]:

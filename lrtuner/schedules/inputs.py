@@ -13,6 +13,8 @@ from lrtuner.strict import does_not_fit
 
 Data = dict[str, Any]
 
+_MAX_COUNT = 10**12
+
 _RAMPS = {"warmup": ("steps",), "cooldown": ("start", "steps")}
 
 
@@ -31,7 +33,8 @@ def absolute(data: Data) -> Data:
     for field, lengths in _RAMPS.items():
         data = _resolved(data, field, lengths, scale)
     body = data.get("body")
-    family = FAMILIES.get(body.get("family", "")) if isinstance(body, dict) else None
+    name = body.get("family") if isinstance(body, dict) else None
+    family = FAMILIES.get(name) if isinstance(name, str) else None
     return _resolved(data, "body", family.lengths, scale) if family else data
 
 
@@ -42,8 +45,8 @@ def _scale(data: Data) -> Scale:
 
 
 def _count(value: Any) -> Fraction | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return Fraction(value) if is_count else None
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return Fraction(value) if is_count and 0 < value <= _MAX_COUNT else None
 
 
 def _total_steps(data: Data) -> Any:

@@ -18,7 +18,7 @@ class InversePower(BaseBody):
 
     family: Literal["inverse_power"] = "inverse_power"
     timescale: Length
-    power: Annotated[float, Field(gt=0, le=100)] = 0.5
+    power: Annotated[float, Field(gt=0, le=100, description="0.5 is an inverse root.")] = 0.5
 
     lengths: ClassVar[tuple[str, ...]] = ("timescale",)
     space: ClassVar[Mapping[str, Range]] = {

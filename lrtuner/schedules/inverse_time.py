@@ -19,8 +19,8 @@ class InverseTime(BaseBody):
 
     family: Literal["inverse_time"] = "inverse_time"
     decay_steps: Length
-    rate: Annotated[float, Field(ge=0, le=1e12)]
-    staircase: bool = False
+    rate: Annotated[float, Field(ge=0, le=1e12, description="How fast it decays.")]
+    staircase: bool = Field(default=False, description="Whether it changes once per `decay_steps`.")
 
     lengths: ClassVar[tuple[str, ...]] = ("decay_steps",)
     space: ClassVar[Mapping[str, Range]] = {"end_factor": LogUniform(low=1e-3, high=0.3)}

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from lrtuner.schedules._base import Array, BaseBody, Factor, Length
+from lrtuner.schedules._base import HAIR, Array, BaseBody, Factor, Length
 from lrtuner.space import LogUniform, Range, Uniform
 from lrtuner.strict import does_not_fit
 
@@ -26,10 +26,23 @@ class Multistep(BaseBody):
 
     family: Literal["multistep"] = "multistep"
     milestones: Annotated[
-        tuple[Length, ...], Field(min_length=1, max_length=_MAX_MILESTONES, strict=False)
+        tuple[Length, ...],
+        Field(
+            min_length=1,
+            max_length=_MAX_MILESTONES,
+            strict=False,
+            description="Where the factor changes, rising.",
+        ),
     ]
     factors: Annotated[
-        tuple[Factor, ...], Field(min_length=2, max_length=_MAX_MILESTONES + 1, strict=False)
+        tuple[Factor, ...],
+        Field(
+            min_length=1,
+            max_length=_MAX_MILESTONES + 1,
+            strict=False,
+            description="The factor before the first milestone, and from each one on.",
+            json_schema_extra={"minItems": 2},  # as stored
+        ),
     ]
 
     lengths: ClassVar[tuple[str, ...]] = ("milestones",)
@@ -40,15 +53,11 @@ class Multistep(BaseBody):
     }
     monotone: ClassVar[bool] = False
 
-    @model_validator(mode="before")
+    @field_validator("factors")
     @classmethod
-    def _starts_at_one(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        milestones, factors = data.get("milestones"), data.get("factors")
-        if not isinstance(milestones, list | tuple) or not isinstance(factors, list | tuple):
-            return data
-        return {**data, "factors": [1.0, *factors]} if len(factors) == len(milestones) else data
+    def _starts_at_one(cls, factors: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        is_left_out = len(factors) == len(info.data.get("milestones", ()))
+        return (1.0, *factors) if is_left_out else factors
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -66,11 +75,12 @@ class Multistep(BaseBody):
         return self
 
     def at(self, tau: Array) -> Array:
-        passed = np.searchsorted(np.array(self.milestones), tau, side="right")
+        passed = np.searchsorted(np.array(self.milestones), tau + HAIR, side="right")
         return np.array(self.factors)[passed]
 
     def statements(self, end: float) -> list[str]:  # noqa: ARG002
-        return [f"v = {self.factors!r}[bisect.bisect_right({self.milestones!r}, tau)]"]
+        passed = f"bisect.bisect_right({self.milestones!r}, tau + {HAIR!r})"
+        return [f"v = {self.factors!r}[{passed}]"]
 
     @classmethod
     def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:

@@ -23,14 +23,27 @@ class Plateau(Strict):
     default: a wrong guess would raise no error and ruin the training.
     """
 
-    family: Literal["plateau"] = "plateau"
-    mode: Literal["min", "max"]
-    monitor: Annotated[str, Field(pattern=r"^[\w./:-]{1,100}$")]
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    patience: Annotated[int, Field(ge=0, le=1_000_000_000)] = 10
-    threshold: Annotated[float, Field(ge=0, le=1e12)] = 1e-4
-    threshold_mode: Literal["rel", "abs"] = "rel"
-    cooldown: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    family: Literal["plateau"] = Field(default="plateau", description="Which family it is.")
+    mode: Literal["min", "max"] = Field(description="Which way the metric is better.")
+    monitor: Annotated[
+        str, Field(pattern=r"^[\w./:-]{1,100}$", description="The name of the metric.")
+    ]
+    factor: Annotated[
+        float, Field(gt=0, lt=1, description="What the rate is multiplied by when it drops.")
+    ] = 0.1
+    patience: Annotated[
+        int,
+        Field(ge=0, le=1_000_000_000, description="So many bad values in a row change nothing."),
+    ] = 10
+    threshold: Annotated[
+        float, Field(ge=0, le=1e12, description="How much better counts as better.")
+    ] = 1e-4
+    threshold_mode: Literal["rel", "abs"] = Field(
+        default="rel", description="Whether `threshold` is a share of the best value, or absolute."
+    )
+    cooldown: Annotated[
+        int, Field(ge=0, le=1_000_000_000, description="So many values after a drop do not count.")
+    ] = 0
     min_factor: Factor = 0.0
 
     def factors(self, values: Iterable[float]) -> list[float]:

@@ -21,7 +21,7 @@ class Polynomial(BaseBody):
 
     family: Literal["polynomial"] = "polynomial"
     decay_steps: Length
-    power: Annotated[float, Field(gt=0, le=100)] = 1.0
+    power: Annotated[float, Field(gt=0, le=100, description="1 is linear decay.")] = 1.0
     end_factor: Factor = 0.0
 
     lengths: ClassVar[tuple[str, ...]] = ("decay_steps",)

@@ -4,22 +4,28 @@ A preset is a model of its arguments with `parts`, which gives the warmup, body 
 horizon of T (in the schedule's unit). A new preset is one class and its name in `AnyPreset`.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from lrtuner.schedules._base import Factor, Length
+from lrtuner.schedules._base import HAIR, SHORTEST, Factor, Length
+from lrtuner.schedules.cosine_restarts import TMult
+from lrtuner.schedules.curves import CooldownCurve, Power, check_power
 from lrtuner.schedules.relative import Scale, resolved
 from lrtuner.strict import Strict, does_not_fit
 
 Parts = dict[str, Any]
 
-Share = Annotated[float, Field(gt=0, lt=1, description="A share of the horizon.")]
+Share = Annotated[float, Field(ge=1e-4, le=0.9999, description="A share of the horizon.")]
 Divisor = Annotated[float, Field(ge=1, le=1e12)]
 Rate = Annotated[float, Field(ge=0, le=1e6)]
-Span = Annotated[float, Field(ge=0, le=1e12, description="A length in the unit; 0 is none.")]
+_LONG_WARMUP = 0.45
+"""Above this share of the run, Ranger21 replaces its warmup by a shorter one."""
+
+Span = Annotated[float, Field(ge=0, le=1e9, description="A length in the unit; 0 is none.")]
 
 
 class Preset(Strict, ABC):
@@ -44,6 +50,8 @@ class Linear(Preset):
 
     def parts(self, total: float, peak_lr: float | None) -> Parts:  # noqa: ARG002
         decay_steps = total - self.warmup_steps
+        if decay_steps < SHORTEST:
+            raise _too_long("warmup_steps", self.warmup_steps, total)
         body = {"family": "polynomial", "decay_steps": decay_steps, "end_factor": self.end_factor}
         return {"warmup": _warmup(self.warmup_steps), "body": body}
 
@@ -66,7 +74,7 @@ class OneCycle(Preset):
     def parts(self, total: float, peak_lr: float | None) -> Parts:  # noqa: ARG002
         up = self.pct_start * total - 1.0
         down = total - 1.0 - up
-        if up <= 0:
+        if up < SHORTEST:
             raise does_not_fit(
                 "pct_start", f"{self.pct_start} of {total:g}: it must be more than 1"
             )
@@ -75,7 +83,7 @@ class OneCycle(Preset):
         warmup = {"steps": up, "start_factor": start, "curve": self.anneal}
         if not self.three_phase:
             return {"warmup": warmup, "body": self._body(down, end)}
-        if down <= up:
+        if down - up < SHORTEST:
             raise does_not_fit(
                 "pct_start", f"{self.pct_start}: two phases of it leave nothing for the third"
             )
@@ -97,15 +105,22 @@ class WSD(Preset):
     warmup_steps: Span = 0.0
     cooldown_steps: Length | None = None
     end_factor: Factor = 0.0
-    curve: str = "linear"
-    power: float | None = None
+    curve: CooldownCurve = "linear"
+    power: Power | None = None
 
     lengths: ClassVar[tuple[str, ...]] = ("warmup_steps", "cooldown_steps")
 
+    @model_validator(mode="after")
+    def _power_has_a_use(self) -> Self:
+        check_power(self.curve, self.power)
+        return self
+
     def parts(self, total: float, peak_lr: float | None) -> Parts:  # noqa: ARG002
         steps = total / 5.0 if self.cooldown_steps is None else self.cooldown_steps
-        if steps > total:
-            raise does_not_fit("cooldown_steps", f"{steps:g} is longer than the run of {total:g}")
+        if self.warmup_steps > total:
+            raise _too_long("warmup_steps", self.warmup_steps, total)
+        if self.warmup_steps + steps > (1.0 + HAIR) * total:
+            raise _too_long("cooldown_steps", steps, total - self.warmup_steps)
         shape = {"end_factor": self.end_factor, "curve": self.curve}
         shape |= {} if self.power is None else {"power": self.power}
         return {
@@ -140,8 +155,8 @@ class SGDR(Preset):
 
     name: Literal["sgdr"] = "sgdr"
     first_steps: Length | None = None
-    cycles: Annotated[int, Field(ge=1, le=1000)] | None = None
-    t_mult: Annotated[float, Field(ge=1, le=1000)] = 2.0
+    cycles: Annotated[int, Field(ge=1, le=100)] | None = None
+    t_mult: TMult = 2.0
     m_mult: Annotated[float, Field(gt=0, le=1)] = 1.0
     end_factor: Factor = 0.0
 
@@ -155,6 +170,8 @@ class SGDR(Preset):
 
     def parts(self, total: float, peak_lr: float | None) -> Parts:  # noqa: ARG002
         first = self.first_steps or total / sum(self.t_mult**i for i in range(self.cycles or 1))
+        if first < SHORTEST:
+            raise does_not_fit("cycles", f"{self.cycles} leave {first:g} for the first of them")
         shape = {"t_mult": self.t_mult, "m_mult": self.m_mult, "end_factor": self.end_factor}
         return {"body": {"family": "cosine_restarts", "first_steps": first, **shape}}
 
@@ -169,14 +186,16 @@ class Noam(Preset):
     name: Literal["noam"] = "noam"
     width: Annotated[int, Field(ge=1, le=1_000_000_000)]
     warmup_steps: Annotated[float, Field(gt=1, le=1e9)]
-    scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    scale: Annotated[float, Field(ge=1e-6, le=1e6)] = 1.0
 
     lengths: ClassVar[tuple[str, ...]] = ("warmup_steps",)
 
-    def parts(self, total: float, peak_lr: float | None) -> Parts:  # noqa: ARG002
+    def parts(self, total: float, peak_lr: float | None) -> Parts:
         if peak_lr is not None:
             raise does_not_fit("width", "gives the peak already: leave peak_lr out")
         n = self.warmup_steps
+        if n - 1.0 > total:
+            raise _too_long("warmup_steps", n, total)
         return {
             "peak_lr": self.scale * self.width**-0.5 * n**-0.5,
             "warmup": {"steps": n - 1.0, "start_factor": 1.0 / n, "curve": "linear"},
@@ -187,8 +206,11 @@ class Noam(Preset):
 class Ranger21(Preset):
     """The schedule built into Ranger21 (Wright and Demeure 2021, arXiv 2106.13731).
 
-    Linear warmup over min(2 / (1 - beta2), 22 % of the run), constant, and from 72 % of the run on
-    linear down to `end_lr`, which is absolute.
+    Linear warmup of n = ceil(2 / (1 - beta2)) steps, or `warmup_share` of the run where n is more
+    than 45 % of it; constant; and from `cooldown_from` of the run on linear down to `end_lr`, which
+    is absolute and reached by the last step. Both shares are cut to whole steps. As the package
+    (commit 1be857f) counts its steps from 1, update t + 1 warms up at (t + 1) / n, and the way down
+    begins two steps before it seems to.
     """
 
     name: Literal["ranger21"] = "ranger21"
@@ -199,14 +221,18 @@ class Ranger21(Preset):
 
     def parts(self, total: float, peak_lr: float | None) -> Parts:
         peak = _needed(peak_lr, "ranger21")
-        n = min(2.0 / (1.0 - self.beta2), self.warmup_share * total)
-        start = self.cooldown_from * total
+        n = math.ceil(2.0 / (1.0 - self.beta2))
+        n = int(self.warmup_share * total) if n / total > _LONG_WARMUP else n
+        down = int(self.cooldown_from * total)
+        if down < max(n, 2):
+            told = f"{self.cooldown_from:g} of {total:g}: the warmup of {n} steps must be over"
+            raise does_not_fit("cooldown_from", f"{told}, and at least 2 steps")
         return {
-            "warmup": None if n <= 1 else {"steps": n - 1.0, "start_factor": 1.0 / n},
+            "warmup": {"steps": n - 1.0, "start_factor": 1.0 / n} if n > 1 else None,
             "body": {"family": "constant"},
             "cooldown": {
-                "start": start,
-                "steps": total - start,
+                "start": down - 2.0,
+                "steps": total - down + 1.0,
                 "end_factor": _below(self.end_lr, peak, "end_lr"),
             },
         }
@@ -223,17 +249,20 @@ class SWA(Preset):
     name: Literal["swa"] = "swa"
     swa_lr: Rate
     start: Span | None = None
-    anneal_steps: Length = 10.0
+    anneal_steps: Annotated[float, Field(ge=SHORTEST, le=1e9)] = 10.0
     anneal: Literal["cosine", "linear"] = "cosine"
 
     lengths: ClassVar[tuple[str, ...]] = ("start", "anneal_steps")
 
     def parts(self, total: float, peak_lr: float | None) -> Parts:
         peak = _needed(peak_lr, "swa")
+        start = 0.75 * total if self.start is None else self.start
+        if start > total:
+            raise does_not_fit("start", f"{start:g} is after the end of the run of {total:g}")
         return {
             "body": {"family": "constant"},
             "cooldown": {
-                "start": 0.75 * total if self.start is None else self.start,
+                "start": start,
                 "steps": self.anneal_steps,
                 "end_factor": _below(self.swa_lr, peak, "swa_lr"),
                 "curve": self.anneal,
@@ -248,8 +277,6 @@ PRESETS: dict[str, type[AnyPreset]] = {
     preset.model_fields["name"].default: preset for preset in get_args(AnyPreset)
 }
 
-_ADAPTER: TypeAdapter[AnyPreset] = TypeAdapter(Annotated[AnyPreset, Field(discriminator="name")])
-
 
 def expanded(data: Parts, scale: Scale, peak_lr: float | None) -> Parts:
     """The fields of the schedule that `data`, a preset's `name` and arguments, stands for.
@@ -257,21 +284,37 @@ def expanded(data: Parts, scale: Scale, peak_lr: float | None) -> Parts:
     Raises:
         PydanticCustomError: (a ValueError) naming the field below `preset`.
     """
-    known = PRESETS.get(data.get("name", ""))
-    absolute = resolved(data, "preset", known.lengths if known else (), scale)
+    name = data.get("name")
+    preset = PRESETS.get(name) if isinstance(name, str) else None
+    if preset is None:
+        told = "missing" if name is None else f"{str(name)[:40]!r} is unknown"
+        raise does_not_fit("preset.name", f"{told}; it must be one of {', '.join(PRESETS)}")
+    arguments = resolved(data, "preset", preset.lengths, scale)
+    total = float(scale.horizon())
     try:
-        return _ADAPTER.validate_python(absolute).parts(float(scale.horizon()), peak_lr)
+        return preset.model_validate(arguments).parts(total, peak_lr)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"][1:]) or "name"
-        raise does_not_fit(f"preset.{_about(first, place)}", first["msg"]) from None
+        field, told = _first(error, preset)
+        raise does_not_fit(f"preset.{field}", told) from None
     except PydanticCustomError as error:
         context = error.context or {}
         raise does_not_fit(f"preset.{context['field']}", context["problem"]) from None
 
 
-def _about(error: Any, place: str) -> str:
-    return str(error["ctx"]["field"]) if error["type"] == "does_not_fit" else place
+def _first(error: ValidationError, preset: type[Preset]) -> tuple[str, str]:
+    """The argument that the first of the problems is about, and the sentence about it."""
+    problem = error.errors(include_url=False)[0]
+    if problem["type"] == "does_not_fit":
+        return problem["ctx"]["field"], problem["msg"]
+    argument = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        _, *known = preset.model_fields
+        return argument, f"unknown; the arguments are {', '.join(known)}"
+    return argument, problem["msg"]
+
+
+def _too_long(field: str, length: float, limit: float) -> PydanticCustomError:
+    return does_not_fit(field, f"{length:g} is too long: {limit:g} is left of the run")
 
 
 def _warmup(steps: float) -> Parts | None:
@@ -279,8 +322,8 @@ def _warmup(steps: float) -> Parts | None:
 
 
 def _needed(peak_lr: float | None, name: str) -> float:
-    if not isinstance(peak_lr, int | float) or not peak_lr > 0:
-        raise does_not_fit("name", f"{name!r} needs peak_lr, a number above 0")
+    if not isinstance(peak_lr, int | float) or not 0 < peak_lr <= 1e6:
+        raise does_not_fit("name", f"{name!r} needs peak_lr, above 0 and at most 1e6")
     return peak_lr
 
 

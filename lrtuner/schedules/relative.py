@@ -12,7 +12,7 @@ from typing import Any
 
 from lrtuner.strict import does_not_fit
 
-_LENGTH = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(dur|%|ep|st|s|min|h)\s*")
+_LENGTH = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(dur|%|ep|st|s|min|h)\s*", re.ASCII)
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
 _MAX_DIGITS = 40
 

@@ -23,7 +23,7 @@ class Step(BaseBody):
 
     family: Literal["step"] = "step"
     every: Length
-    rate: Annotated[float, Field(gt=0, le=1)]
+    rate: Annotated[float, Field(gt=0, le=1, description="The factor of each drop.")]
 
     lengths: ClassVar[tuple[str, ...]] = ("every",)
     space: ClassVar[Mapping[str, Range]] = {

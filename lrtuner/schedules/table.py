@@ -18,7 +18,15 @@ class Table(BaseBody):
     """
 
     family: Literal["table"] = "table"
-    values: Annotated[tuple[Factor, ...], Field(min_length=1, max_length=MAX_VALUES, strict=False)]
+    values: Annotated[
+        tuple[Factor, ...],
+        Field(
+            min_length=1,
+            max_length=MAX_VALUES,
+            strict=False,
+            description="One factor of the peak per unit of time.",
+        ),
+    ]
 
     monotone: ClassVar[bool] = False
     searched: ClassVar[bool] = False
@@ -38,4 +46,5 @@ class Table(BaseBody):
             raise UnsupportedError(f"a table of {count} values; at most {MAX_VALUES} are possible")
         starts = np.floor(np.arange(count) / ratio + HAIR).astype(np.int64)
         kept = np.minimum(starts, len(self.values) - 1)
-        return self.model_copy(update={"values": tuple(np.array(self.values)[kept].tolist())})
+        values = tuple(np.array(self.values)[kept].tolist())
+        return self.model_copy(update={"values": values, "offset": round(self.offset * ratio)})

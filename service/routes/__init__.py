@@ -1,6 +1,13 @@
 """The endpoints, one module per subject. A new module adds its router to `ROUTERS`."""
 
-from service.routes import evidence, health, jobs, recommendations, schedules
+from service.routes import evidence, health, jobs, plots, recommendations, schedules
 
 # The one line that a new endpoint module adds itself to.
-ROUTERS = (jobs.router, evidence.router, recommendations.router, schedules.router, health.router)
+ROUTERS = (
+    jobs.router,
+    evidence.router,
+    recommendations.router,
+    plots.router,
+    schedules.router,
+    health.router,
+)

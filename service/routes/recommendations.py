@@ -60,7 +60,7 @@ def download_recommendation(
     if published is None:
         raise not_ready(job, "recommendation")
     exporter = EXPORTERS[wanted.format]
-    text = published if wanted.format == "json" else exporter.render(_loaded(published))
+    text = published if wanted.format == "json" else exporter.render(loaded(published))
     headers = {
         "Content-Disposition": f'attachment; filename="{exporter.filename}"',
         "Cache-Control": _CACHING.get(wanted.format, "private, no-cache"),
@@ -68,7 +68,8 @@ def download_recommendation(
     return conditional(request, text.encode(), exporter.media_type, headers)
 
 
-def _loaded(published: str) -> document.AnyDocument:
+def loaded(published: str) -> document.AnyDocument:
+    """The published text as a document."""
     try:
         return document.load(json.loads(published))
     except InvalidScheduleError as error:  # our own file: not the caller's fault

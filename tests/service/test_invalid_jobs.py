@@ -11,6 +11,7 @@ from service.openapi import EXAMPLE_JOB, SMALLEST_JOB
 
 TRAINING = SMALLEST_JOB["training"]
 BASELINE = {"total_steps": 380, "peak_lr": 0.1, "body": {"family": "constant"}}
+PRESET = {"total_steps": 380, "peak_lr": 0.1}
 
 # What is changed; where the problem is; the value that was sent; words the sentence must have.
 INVALID = {
@@ -91,13 +92,154 @@ INVALID = {
         {"baseline": BASELINE | {"body": {"family": "step", "every": 0, "rate": 0.5}}},
         "/baseline/body/every",
         "0",
-        ["greater than 0"],
+        ["greater than or equal to 1e-06"],
     ),
     "unknown family of the baseline": (
         {"baseline": BASELINE | {"body": {"family": "cosin"}}},
         "/baseline/body/family",
         '"cosin"',
         ['did you mean "cosine"?'],
+    ),
+    "length of the baseline": (
+        {"baseline": BASELINE | {"body": {"family": "cosine", "decay_steps": "5xp"}}},
+        "/baseline/body/decay_steps",
+        "'5xp'",
+        ["is no length", "'0.1dur'"],
+    ),
+    "length of the baseline in another unit": (
+        {"baseline": BASELINE | {"warmup": {"steps": "5min"}}},
+        "/baseline/warmup/steps",
+        "5min",
+        ["cannot be said in the unit 'step'"],
+    ),
+    "milestone of the baseline": (
+        {
+            "baseline": BASELINE
+            | {"body": {"family": "multistep", "milestones": [50, 0], "factors": [0.1, 0.01]}}
+        },
+        "/baseline/body/milestones/1",
+        "0",
+        ["greater than or equal to 1e-06"],
+    ),
+    "relative milestone of the baseline": (
+        {
+            "baseline": BASELINE
+            | {"body": {"family": "multistep", "milestones": [50, "6x"], "factors": [0.1, 0.01]}}
+        },
+        "/baseline/body/milestones/1",
+        "6x",
+        ["is no length"],
+    ),
+    "milestones of the baseline": (
+        {
+            "baseline": BASELINE
+            | {"body": {"family": "multistep", "milestones": [50, 20], "factors": [0.1, 0.01]}}
+        },
+        "/baseline/body/milestones",
+        "[50, 20]",
+        ["must rise"],
+    ),
+    "factor of the baseline": (
+        {
+            "baseline": BASELINE
+            | {"body": {"family": "multistep", "milestones": [50], "factors": [1.5]}}
+        },
+        "/baseline/body/factors/0",
+        "1.5",
+        ["less than or equal to 1"],
+    ),
+    "warmup of the baseline": (
+        {"baseline": BASELINE | {"warmup": {"steps": 500}}},
+        "/baseline/warmup/steps",
+        "500",
+        ["longer than the run", "380"],
+    ),
+    "exponential warmup from 0": (
+        {
+            "baseline": BASELINE
+            | {"warmup": {"steps": 5, "start_factor": 0, "curve": "exponential"}}
+        },
+        "/baseline/warmup/start_factor",
+        "0",
+        ["more than 0"],
+    ),
+    "power of the baseline": (
+        {"baseline": BASELINE | {"cooldown": {"start": 300, "steps": 80, "curve": "power"}}},
+        "/baseline/cooldown/power",
+        "missing",
+        ["at most 100"],
+    ),
+    "curve of the baseline": (
+        {"baseline": BASELINE | {"cooldown": {"start": 300, "steps": 80, "curve": "sqrt"}}},
+        "/baseline/cooldown/curve",
+        "sqrt",
+        ['"one_minus_sqrt"'],
+    ),
+    "argument of a preset": (
+        {"baseline": PRESET | {"preset": {"name": "swa", "swa_lr": 0.5}}},
+        "/baseline/preset/swa_lr",
+        "0.5",
+        ["above the peak of 0.1"],
+    ),
+    "unknown argument of a preset": (
+        {"baseline": PRESET | {"preset": {"name": "linear", "warmup": 5}}},
+        "/baseline/preset/warmup",
+        "5",
+        ["unknown", "warmup_steps"],
+    ),
+    "missing argument of a preset": (
+        {"baseline": PRESET | {"preset": {"name": "swa"}}},
+        "/baseline/preset/swa_lr",
+        "missing",
+        ["required"],
+    ),
+    "preset that is not a name alone": (
+        {"baseline": PRESET | {"preset": "swa"}},
+        "/baseline/preset",
+        '"swa"',
+        ["swa_lr", "required"],
+    ),
+    "unknown preset": (
+        {"baseline": PRESET | {"preset": {"name": "zigzag"}}},
+        "/baseline/preset/name",
+        "zigzag",
+        ["one_cycle"],
+    ),
+    "preset without a name": (
+        {"baseline": PRESET | {"preset": {}}},
+        "/baseline/preset/name",
+        "missing",
+        ["one_cycle"],
+    ),
+    "preset and body": (
+        {"baseline": BASELINE | {"preset": "linear"}},
+        "/baseline/body",
+        "constant",
+        ["leave out body"],
+    ),
+    "preset without a horizon": (
+        {"baseline": {"peak_lr": 0.1, "preset": "linear"}},
+        "/baseline/total_steps",
+        "missing",
+        ["a positive whole number"],
+    ),
+    "baseline that reacts": (
+        {"baseline": BASELINE | {"kind": "reactive"}},
+        "/baseline/kind",
+        "reactive",
+        ['"closed_form"'],
+    ),
+    "baseline by the clock": (
+        {"baseline": BASELINE | {"unit": "second"}},
+        "/baseline/unit",
+        "second",
+        ["it must be step, or epoch"],
+    ),
+    "baseline in epochs of another length": (
+        {"baseline": BASELINE | {"unit": "epoch", "total_steps": 21}},
+        "/baseline/total_steps",
+        "21",
+        ["20 epochs"],
     ),
     "learning rates upside down": (
         {"search": {"lr_range": [1.0, 0.1]}},
@@ -367,13 +509,17 @@ scalars = st.one_of(
     st.floats(),
     st.text(st.characters(exclude_categories=[]), max_size=20),
     st.sampled_from(["mlp", "gpt", "digits", "sgd", "adamw", "cosine", "step", "all", "\x00"]),
+    st.sampled_from(["0.1dur", "5ep", "9xp", "linear", "noam"]),
 )
 anything = st.recursive(
     scalars,
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.dictionaries(
-            st.one_of(st.text(max_size=8), st.sampled_from(["name", "family", "args", "[key]"])),
+            st.one_of(
+                st.text(max_size=8),
+                st.sampled_from(["name", "family", "args", "[key]", "steps", "warmup_steps"]),
+            ),
             inner,
             max_size=4,
         ),
@@ -423,7 +569,7 @@ def mutated(draw):
             case "remove":
                 del inside[last]
             case "add" if isinstance(inside, dict):
-                inside[draw(st.text(max_size=6))] = draw(anything)
+                inside[draw(st.one_of(st.text(max_size=6), st.just("preset")))] = draw(anything)
     return document
 
 

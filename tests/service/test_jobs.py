@@ -248,5 +248,6 @@ def test_links_start_with_the_public_url(start, sqlite_url):
         "trials",
         "range_test",
         "recommendation",
+        "schedule_plot",
         "cancel",
     }

@@ -1,4 +1,4 @@
-"""Rates out of the PyTorch module: run in torch, two param groups, after someone else's scheduler."""
+"""Rates out of the PyTorch module: run in torch, with two groups, after another scheduler."""
 
 import pytest
 
@@ -34,6 +34,16 @@ def follow(optimizer, scheduler, steps):
     return rates
 
 
+def follow_metric(optimizer, scheduler, values):
+    """The rates after each value of the metric; the groups keep their ratio."""
+    rates = []
+    for value in values:
+        scheduler.step(value)
+        rates.append(optimizer.param_groups[0]["lr"])
+        assert optimizer.param_groups[1]["lr"] == pytest.approx(0.25 * rates[-1])
+    return rates
+
+
 def replay(text, schedule, steps):
     import torch
 
@@ -45,9 +55,4 @@ def react(text, document, values):
     import torch
 
     optimizer = two_groups(torch)
-    scheduler = load_module(text)["make_scheduler"](optimizer)
-    rates = []
-    for value in values:
-        scheduler.step(value)
-        rates.append(optimizer.param_groups[0]["lr"])
-    return rates
+    return follow_metric(optimizer, load_module(text)["make_scheduler"](optimizer), values)

@@ -295,3 +295,11 @@ def test_a_url_that_is_none_is_invalid_input(run):
 def test_spec_reader_takes_a_byte_order_mark(tmp_path):
     (tmp_path / "bom.json").write_bytes(b'\xef\xbb\xbf{"seed": 1}')
     assert follow.read_spec(str(tmp_path / "bom.json")) == {"seed": 1}
+
+
+def test_a_recommendation_of_another_kind_is_not_summed_up(run, service):
+    rule = {"mode": "min", "monitor": "val_loss"}
+    service.recommendation = json.dumps({"kind": "reactive", "peak_lr": 0.1, "body": rule})
+    result = run("wait", "job_1", url=service.url)
+    assert result.exit_code == 5
+    assert "of the kind 'reactive'" in result.stderr

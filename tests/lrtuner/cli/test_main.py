@@ -117,19 +117,3 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
 def test_a_device_can_be_written_to():
     output.save(os.devnull, b"x")
     assert not Path(os.devnull).is_file()
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.131, "0.131"),
-        (361.0, "361"),
-        (123456.0, "123456"),
-        (12345.678, "12345.7"),
-        (2.4771e-06, "2.477e-06"),
-        (0.0, "0"),
-        (1e300, "1e+300"),
-    ],
-)
-def test_numbers_are_for_people(value, text):
-    assert output.number(value) == text

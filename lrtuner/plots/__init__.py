@@ -1,0 +1,10 @@
+"""Pictures as SVG text: what a chart is, and one module per subject.
+
+A picture is deterministic, needs nothing but itself (no script, no font, no link), reads without
+colour, follows the reader's light or dark scheme, and says in words what it shows to whoever cannot
+see it. It can be a file, an `<img>`, or part of a page.
+"""
+
+from lrtuner.plots.schedule import schedule_svg
+
+__all__ = ["schedule_svg"]
