@@ -2,6 +2,7 @@
 
 processes  supervisor         serve, api, worker, migrate
 jobs  follow  progress        submit, wait, status, cancel, download, jobs
+find                          find
 configs  drawing              export, check, show
 output                        what is said where, exit codes
 """
@@ -13,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from lrtuner import __version__
-from lrtuner.cli import configs, jobs, processes
+from lrtuner.cli import configs, find, jobs, processes
 from lrtuner.cli.output import exit_code, note, say
 from lrtuner.client import ServerUnreachableError
 from lrtuner.errors import LRTunerError
@@ -78,6 +79,7 @@ def lrtuner(
 
 
 jobs.register(app)
+find.register(app)
 configs.register(app)
 processes.register(app)
 

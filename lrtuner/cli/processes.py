@@ -55,13 +55,13 @@ def serve(
     The database is a SQLite file in LRTUNER_DATA_DIR (default ./.lrtuner), or what
     LRTUNER_DATABASE_URL names; it is migrated first. Ctrl-C stops everything.
     """
-    _require("service", "worker")
+    require("service", "worker")
     port = _free_port(host, port)
     _migrate()
-    environment = _environment()
+    settings = environment()
     if host in _LOOPBACK:  # elsewhere only the operator knows under which address it is reached
-        environment.setdefault("LRTUNER_PUBLIC_URL", _url(host, port))
-    supervisor = Supervisor(_commands(host, port, workers), env=environment)
+        settings.setdefault("LRTUNER_PUBLIC_URL", _url(host, port))
+    supervisor = Supervisor(_commands(host, port, workers), env=settings)
     if exit_with_parent:
         stop_with_parent(supervisor.inbox)
     with stop_on_signals(supervisor.inbox), supervisor:
@@ -77,7 +77,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8470) -> None:
 
     The workers run elsewhere, on the same database, which has to be migrated.
     """
-    _require("service")
+    require("service")
     _become("service", "--host", host, "--port", str(_free_port(host, port)))
 
 
@@ -86,7 +86,7 @@ def worker() -> None:
 
     It takes jobs from the database; start as many as there is hardware for.
     """
-    _require("worker")
+    require("worker")
     _become("worker")
 
 
@@ -95,16 +95,16 @@ def migrate(
 ) -> None:
     """Bring the database up to date."""
     if _missing("service"):
-        _require("worker")
+        require("worker")
     _become("lrtuner.store.migrate", *(["--url", url] if url else []))
 
 
 def _commands(host: str, port: int, workers: int) -> list[Command]:
     listen = ("--host", host, "--port", str(port))
-    commands = [Command("api", _python("service", *listen, "--exit-with-parent"))]
+    commands = [Command("api", python("service", *listen, "--exit-with-parent"))]
     for number in range(1, workers + 1):
         name = "worker" if workers == 1 else f"worker {number}"
-        commands.append(Command(name, _python("worker", "--exit-with-parent")))
+        commands.append(Command(name, python("worker", "--exit-with-parent")))
     return commands
 
 
@@ -136,8 +136,8 @@ def _welcome(url: str, workers: int) -> None:
 
 def _migrate() -> None:
     done = subprocess.run(
-        _python("lrtuner.store.migrate"),
-        env=_environment(),
+        python("lrtuner.store.migrate"),
+        env=environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -179,7 +179,12 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _require(*extras: str) -> None:
+def require(*extras: str) -> None:
+    """Fail now if what the extras bring is not installed.
+
+    Raises:
+        UnsupportedError: it names what is missing and how to install it.
+    """
     missing = [extra for extra in extras if _missing(extra)]
     if missing:
         modules = ", ".join(sorted({name for extra in missing for name in _missing(extra)}))
@@ -197,14 +202,16 @@ def _become(module: str, *arguments: str) -> None:
     """Replace this process: signals and exit codes are then the module's own."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, _python(module, *arguments), _environment())  # noqa: S606
+    os.execve(sys.executable, python(module, *arguments), environment())  # noqa: S606
 
 
-def _python(module: str, *arguments: str) -> list[str]:
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module in this interpreter."""
     return [sys.executable, "-m", module, *arguments]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """The environment of child processes."""
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(_search_path()),
         # Or a file named `worker.py` where the user stands would be run instead of ours.

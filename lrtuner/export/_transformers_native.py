@@ -88,9 +88,8 @@ def _proposals(schedule: Schedule) -> Iterator[Native]:
             if cooldown and cooldown.curve in _CURVES and cooldown.start >= rise:
                 yield _stable_decay(schedule, cooldown, rise)
         case Polynomial() as body:
-            if rise < total:
-                yield _linear(total, rise)
-                yield from _polynomial(schedule, body, rise)
+            yield _linear(total, rise)
+            yield from _polynomial(schedule, body, rise)
             if body.power == 1.0:
                 yield _stable_decay(schedule, _cooldown(body, "linear", rise), rise)
         case Cosine() as body:

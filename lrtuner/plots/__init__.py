@@ -5,6 +5,7 @@ colour, follows the reader's light or dark scheme, and says in words what it sho
 see it. It can be a file, an `<img>`, or part of a page.
 """
 
+from lrtuner.plots.range_test import range_test_svg
 from lrtuner.plots.schedule import schedule_svg
 
-__all__ = ["schedule_svg"]
+__all__ = ["range_test_svg", "schedule_svg"]

@@ -23,8 +23,8 @@ Length = Annotated[
 Factor = Annotated[float, Field(ge=0, le=1, description="A factor of the peak learning rate.")]
 
 HAIR = 1e-9
-"""A boundary this share of a period ahead counts as reached: 97 / 9.7 is ten periods, whatever
-binary rounding makes of 9.7."""
+"""A boundary this share of a period ahead counts as reached (of a unit, where there is no period):
+97 / 9.7 is ten periods, whatever binary rounding makes of 9.7."""
 
 
 def _family_first(schema: dict[str, Any]) -> None:

@@ -258,8 +258,10 @@ class Schedule(Strict):
         return data
 
     def _rates(self, t: Array) -> Array:
-        held = np.where(t >= self.total_steps, float(self.hold_step), t)
-        return self.peak_lr * self._factors(held)
+        after = t >= self.total_steps
+        if after.any():  # where to hold costs an evaluation of its own
+            t = np.where(after, float(self.hold_step), t)
+        return self.peak_lr * self._factors(t)
 
     def _factors(self, t: Array) -> Array:
         warmup_steps = self.warmup.steps if self.warmup else 0.0

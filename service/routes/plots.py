@@ -7,7 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 
 from lrtuner.errors import NotFoundError
-from lrtuner.plots import schedule_svg
+from lrtuner.lifecycle import Stage
+from lrtuner.plots import range_test_svg, schedule_svg
+from lrtuner.range_test import RangeTestResult
 from lrtuner.store import reading
 from service.caching import conditional
 from service.dependencies import JobId, StorageDep
@@ -32,6 +34,11 @@ PLOTS = {
     "schedule": Plot(
         "recommendation", reading.get_recommendation, lambda text: schedule_svg(loaded(text))
     ),
+    "range_test": Plot(
+        "range test",
+        lambda connection, job_id: reading.get_stage(connection, job_id, Stage.RANGE_TEST),
+        lambda found: range_test_svg(RangeTestResult.model_validate(found)),
+    ),
 }
 
 PlotName = Annotated[str, Path(json_schema_extra={"enum": list(PLOTS)})]
@@ -43,7 +50,9 @@ PlotName = Annotated[str, Path(json_schema_extra={"enum": list(PLOTS)})]
     responses={200: PICTURE, 304: NOT_MODIFIED, **documented(404, 409, 503)},
 )
 def show_plot(job_id: JobId, name: PlotName, request: Request, storage: StorageDep) -> Response:
-    """A picture as SVG: `schedule` is the recommended schedule and its baseline.
+    """A picture as SVG.
+
+    `schedule` is the recommended schedule and its baseline, `range_test` the LR range test.
 
     It stands alone: without scripts, fonts or links, as an image or as part of a page.
     """

@@ -38,7 +38,7 @@ plateaus = st.builds(
     cooldown=st.integers(0, 3),
     min_factor=st.just(0.0) | st.floats(0, 1),
 )
-few = st.sampled_from([0.0, 0.5, 0.9, 1.0, 1.1, -1.0])
+few = st.sampled_from([0.0, 0.5, 0.9, 1.0, 1.1, -1.0, math.nan, math.inf, -math.inf])
 metrics = st.lists(few | st.floats() | st.floats(-2, 2), max_size=60)
 
 

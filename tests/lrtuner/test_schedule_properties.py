@@ -5,7 +5,9 @@ family or a new bound is tested as it is written.
 """
 
 import json
+import math
 import types
+from fractions import Fraction
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -226,6 +228,42 @@ def test_rescaling_keeps_the_shape(family, data):
     np.testing.assert_allclose(longer(times * steps), schedule(steps), **close)
     np.testing.assert_allclose(back(steps), schedule(steps), **close)
     assert lrtuner.load(longer.document) == longer
+
+
+DECIMALS = ["0.1", "0.3", "0.7", "1.1", "2.3", "4.9", "9.7", "14.3"]
+
+
+@pytest.mark.parametrize("warmup", ["0", "0.1", "3.3", "14.3"])
+@pytest.mark.parametrize("period", DECIMALS)
+def test_boundaries_said_in_decimals_are_exact(period, warmup):
+    def rates(family, **parameters):
+        ramp = {"steps": float(warmup)} if float(warmup) else None
+        parts = {"total_steps": 200, "peak_lr": 1.0, "warmup": ramp}
+        return lrtuner.load({**parts, "body": {"family": family, **parameters}})(steps)
+
+    steps = np.arange(15, 200)
+    exact = [(Fraction(int(t)) - Fraction(warmup)) / Fraction(period) for t in steps]
+    periods = np.array([math.floor(share) for share in exact])
+    length = float(period)
+    assert rates("step", every=length, rate=0.99) == pytest.approx(0.99**periods)
+    found = rates("inverse_time", decay_steps=length, rate=1.0, staircase=True)
+    assert found == pytest.approx(1 / (1.0 + periods))
+    milestones = [float(k * Fraction(period)) for k in range(1, 2001)]
+    found = rates("multistep", milestones=milestones, factors=[1 / k for k in range(2, 2002)])
+    assert found == pytest.approx(1 / (1.0 + periods))
+    u = np.array([float(share) for share in exact]) - periods
+    found = rates("cosine_restarts", first_steps=length, m_mult=0.99)
+    assert found == pytest.approx(0.99**periods * (1 + np.cos(np.pi * u)) / 2, abs=1e-9)
+
+
+@pytest.mark.parametrize("first", DECIMALS)
+def test_growing_cycles_begin_where_their_exact_sums_do(first):
+    body = {"family": "cosine_restarts", "first_steps": float(first), "t_mult": 3}
+    schedule = lrtuner.load({"total_steps": 50_000, "peak_lr": 1.0, "body": body})
+    starts = [Fraction(first) * (3**i - 1) / 2 for i in range(12)]
+    whole = [int(start) for start in starts if start.denominator == 1 and start < 50_000]
+    assert len(whole) > 1
+    assert schedule(whole) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_a_parameter_of_unknown_kind_has_no_strategy():

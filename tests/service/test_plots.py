@@ -5,8 +5,16 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from lrtuner.document import load
-from lrtuner.lifecycle import JobStatus
+from lrtuner.lifecycle import JobStatus, Stage
 from lrtuner.plots import schedule_svg
+from lrtuner.range_test import (
+    RangeTestResult,
+    Sweep,
+    analyse,
+    suggest,
+    summary,
+    sweep_rates,
+)
 from lrtuner.store import queue
 from service.routes.plots import PLOTS
 
@@ -15,8 +23,25 @@ from service.routes.plots import PLOTS
 def job_id(store, published):
     """A job that has everything a plot could show."""
     job_id = store.enqueue()
-    store.do(queue.succeed, store.claim(), recommendation=published)
+    claim = store.claim()
+    store.do(queue.finish_stage, claim, stage=Stage.RANGE_TEST, result=range_test())
+    store.do(queue.succeed, claim, recommendation=published)
     return job_id
+
+
+def range_test():
+    """The result of a range test in which nothing was learned."""
+    rates = sweep_rates(1e-6, 10.0, 30)
+    analyses = [analyse(Sweep(seed=0, lrs=rates, losses=[1.0] * 30, updates=30))]
+    status, message = summary(analyses)
+    return RangeTestResult(
+        status=status,
+        message=message,
+        sweeps=[Sweep(seed=0, lrs=rates, losses=[1.0] * 30, updates=30)],
+        analyses=analyses,
+        suggestion=suggest(analyses, (1e-2, 1e-1)),
+        cost=0.1,
+    ).model_dump(mode="json")
 
 
 def test_the_schedule_is_drawn(client, job_id, published):

@@ -17,7 +17,7 @@ from lrtuner.errors import InvalidInputError, JobFailedError, NotFoundError
 from lrtuner.job import JobSpec
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "digits-mlp.json"
-COMMANDS = "serve api worker migrate submit status wait cancel download jobs export check show"
+COMMANDS = "serve api worker migrate submit status wait cancel download jobs find export check show"
 
 
 def test_version(run):

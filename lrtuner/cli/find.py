@@ -1,0 +1,86 @@
+"""The command that runs the LR range test alone, here, without a service: find."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lrtuner.cli.output import STDOUT, StoppedError, note, require_writable, save, say, table
+from lrtuner.cli.processes import environment, python, require
+from lrtuner.errors import InvalidInputError, JobFailedError
+from lrtuner.jsontext import dumps
+from lrtuner.plots import range_test_svg
+from lrtuner.range_test import RangeTestResult
+from lrtuner.words import Rows, number
+
+_INVALID = 2
+
+_EXAMPLES = """\b
+Examples:
+  lrtuner find job.json
+  lrtuner find job.json --output range-test.json --plot range-test.svg
+  LRTUNER_DEVICE=cuda:0 lrtuner find job.json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command(epilog=_EXAMPLES)(find)
+
+
+def find(
+    job: Annotated[Path, typer.Argument(metavar="JOB.json", help="A job, as for submit.")],
+    output: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where to write the result; - is stdout.")
+    ] = None,
+    plot: Annotated[str | None, typer.Option(metavar="FILE.svg", help="Where to draw it.")] = None,
+) -> None:
+    """Run the LR range test of a job, here and without a service.
+
+    It says where training diverges, and with which peak to begin for each kind of schedule. The
+    model and the optimizer start fresh with each seed. Needs lrtuner[worker].
+    """
+    require("worker")
+    for file in (output, plot):
+        if file is not None:
+            require_writable(file)
+    told = _run(job)
+    result = RangeTestResult.model_validate({k: told[k] for k in RangeTestResult.model_fields})
+    if output is not None:
+        save(output, (dumps(told, indent=2) + "\n").encode())
+    if plot is not None:
+        save(plot, range_test_svg(result).encode())
+    tell = note if STDOUT in (output, plot) else say
+    tell("\n".join(_summary(result)))
+    if result.status == "failed":
+        raise JobFailedError(result.message)
+
+
+def _run(job: Path) -> dict[str, Any]:
+    """The result of the worker's range test; its progress goes to stderr as it comes."""
+    done = subprocess.run(
+        python("worker.find", str(job)), stdout=subprocess.PIPE, env=environment(), check=False
+    )
+    if done.returncode == _INVALID:
+        raise InvalidInputError("nothing was run")
+    if done.returncode:
+        raise StoppedError(f"the range test ended with exit code {done.returncode}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def _summary(result: RangeTestResult) -> list[str]:
+    suggestion = result.suggestion
+    rows: Rows = [("status", f"{result.status}: {result.message}")]
+    for kind, peak in suggestion.peaks.items():
+        text = number(peak.lr)
+        if peak.low is not None and peak.high is not None:
+            text += f"   over seeds {number(peak.low)} to {number(peak.high)}"
+        if peak.base is not None:
+            text += f", base {number(peak.base)}"
+        rows.append((kind.replace("_", " "), text))
+    rows.append(("search between", f"{number(suggestion.low)} and {number(suggestion.high)}"))
+    rows.append(("cost", f"{number(result.cost)} full trainings"))
+    return ["", "Peak learning rates by the LR range test:", *table(rows)]

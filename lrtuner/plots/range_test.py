@@ -1,0 +1,80 @@
+"""The range test as a picture: raw losses, what the analysis made of them, and what follows."""
+
+import math
+from collections.abc import Iterable
+
+from lrtuner.plots._axis import Axis
+from lrtuner.plots._chart import Band, Chart, Interval, Line, Mark, Points, Vertical
+from lrtuner.range_test import VOTES, Analysis, RangeTestResult, Sweep
+
+_HEADROOM = 1.5
+"""Losses above so many times the first are cut off: they only say that training has blown up."""
+
+_KINDS = {"constant": "peak, constant", "decaying": "peak, decaying", "cyclic": "cyclic"}
+
+
+def range_test_svg(result: RangeTestResult) -> str:
+    """Raw points and smoothed curves per seed, over log rate.
+
+    With where they diverge, the classical rules' votes, the bounds for the search, and the peak for
+    kinds of schedules with its interval over seeds.
+    """
+    rates = [rate for sweep in result.sweeps for rate in sweep.lrs]
+    losses = [loss for sweep in result.sweeps for loss in sweep.losses if loss is not None]
+    if not losses:
+        return Chart(
+            "LR range test",
+            x=Axis("learning rate", 1e-6, 10.0, log=True),
+            y=Axis("training loss", 0.0, 1.0),
+            marks=[],
+            subtitle=result.message,
+        ).svg()
+    x = Axis("learning rate", min(rates), max(rates), log=True)
+    firsts = [sweep.losses[0] for sweep in result.sweeps if sweep.losses[0] is not None]
+    top = _HEADROOM * max(firsts, default=max(losses))
+    marks: list[Mark] = [*_suggested(result, x), *_read_off(result.analyses)]
+    for style, (sweep, analysis) in enumerate(zip(result.sweeps, result.analyses, strict=True)):
+        marks += _seed(sweep, analysis, style)
+    return Chart(
+        "LR range test",
+        x=x,
+        y=Axis("training loss", 0.0, top),
+        marks=marks,
+        subtitle=result.message,
+        description=f"Status {result.status}.",
+    ).svg()
+
+
+def _seed(sweep: Sweep, analysis: Analysis, style: int) -> list[Mark]:
+    raw = [(lr, loss) for lr, loss in zip(sweep.lrs, sweep.losses, strict=True) if loss is not None]
+    rates, losses = [lr for lr, _ in raw], [loss for _, loss in raw]
+    marks: list[Mark] = [Points(rates, losses, style=style)]
+    if analysis.smoothed:
+        count = len(analysis.smoothed)
+        label = f"seed {style + 1}, noise {analysis.noise or 0.0:.2g}"
+        marks.append(Line(sweep.lrs[:count], analysis.smoothed, label, style=style))
+    return marks
+
+
+def _read_off(analyses: list[Analysis]) -> list[Mark]:
+    """The means over seeds of the divergence point and of each vote."""
+    found = {"diverged": _mean(a.lr_diverged for a in analyses)}
+    found |= {name: _mean(a.votes.get(name) for a in analyses) for name in VOTES}
+    return [Vertical(x, name.replace("_", " ")) for name, x in found.items() if x is not None]
+
+
+def _mean(rates: Iterable[float | None]) -> float | None:
+    logs = [math.log(rate) for rate in rates if rate is not None]
+    return math.exp(sum(logs) / len(logs)) if logs else None
+
+
+def _suggested(result: RangeTestResult, x: Axis) -> list[Mark]:
+    suggestion = result.suggestion
+    low, high = max(suggestion.low, x.low), min(suggestion.high, x.high)
+    marks: list[Mark] = [Band(low, high, "searched")] if low < high else []
+    for kind, label in _KINDS.items():
+        peak = suggestion.peaks[kind]
+        begin = peak.low if peak.base is None else peak.base
+        if begin is not None and peak.high is not None:
+            marks.append(Interval(begin, peak.high, label, at=peak.lr))
+    return marks
