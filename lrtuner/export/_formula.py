@@ -96,7 +96,7 @@ def _body(schedule: Schedule) -> str:
             f"    u = t / {start!r}",
             f"    return PEAK_LR * ({s!r} + {1.0 - s!r} * ({warmup.expression}))",
         ]
-    # in the order in which the schedule adds them: rounded otherwise, a drop may miss its step
+    # in the order in which the schedule adds them, so that both round alike
     offset = schedule.body.offset
     tau = "tau = t" + (f" - {start!r}" if start else "") + (f" + {offset!r}" if offset else "")
     lines += [tau, *schedule.body.statements(end - start + offset)]

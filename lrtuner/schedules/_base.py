@@ -87,6 +87,11 @@ class BaseBody(Strict, ABC):
         return []
 
 
+def between(end: float, share: str) -> str:
+    """Python for end + (1 - end) share, as short as `end` lets it be; `share` is a product."""
+    return share if end == 0.0 else f"{end!r} + {1.0 - end!r} * {share}"
+
+
 def _times(lengths: float | tuple[float, ...], ratio: float) -> float | tuple[float, ...]:
     if isinstance(lengths, tuple):
         return tuple(length * ratio for length in lengths)

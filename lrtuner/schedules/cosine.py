@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 
-from lrtuner.schedules._base import Array, BaseBody, Factor, Length
+from lrtuner.schedules._base import Array, BaseBody, Factor, Length, between
 from lrtuner.space import Choice, Range
 
 
@@ -31,9 +31,8 @@ class Cosine(BaseBody):
         return self.end_factor + (1.0 - self.end_factor) * (1.0 + np.cos(np.pi * u)) / 2.0
 
     def statements(self, end: float) -> list[str]:  # noqa: ARG002
-        e, d = self.end_factor, self.decay_steps
-        u = f"min(tau / {d!r}, 1.0)"
-        return [f"v = {e!r} + {1.0 - e!r} * (1.0 + math.cos(math.pi * {u})) / 2.0"]
+        fall = f"(1.0 + math.cos(math.pi * min(tau / {self.decay_steps!r}, 1.0))) / 2.0"
+        return [f"v = {between(self.end_factor, fall)}"]
 
     @classmethod
     def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:

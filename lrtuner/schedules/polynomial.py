@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from lrtuner.schedules._base import Array, BaseBody, Factor, Length
+from lrtuner.schedules._base import Array, BaseBody, Factor, Length, between
 from lrtuner.space import Choice, LogUniform, Range
 
 
@@ -36,8 +36,9 @@ class Polynomial(BaseBody):
         return self.end_factor + (1.0 - self.end_factor) * (1.0 - u) ** self.power
 
     def statements(self, end: float) -> list[str]:  # noqa: ARG002
-        e, d, p = self.end_factor, self.decay_steps, self.power
-        return [f"v = {e!r} + {1.0 - e!r} * (1.0 - min(tau / {d!r}, 1.0)) ** {p!r}"]
+        fall = f"(1.0 - min(tau / {self.decay_steps!r}, 1.0))"
+        power = "" if self.power == 1.0 else f" ** {self.power!r}"
+        return [f"v = {between(self.end_factor, fall + power)}"]
 
     @classmethod
     def proposed(cls, params: Mapping[str, float], decay_steps: float) -> Self:

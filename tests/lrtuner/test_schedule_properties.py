@@ -230,6 +230,12 @@ def test_rescaling_keeps_the_shape(family, data):
     assert lrtuner.load(longer.document) == longer
 
 
+def test_a_warmup_as_long_as_the_run_still_fits_when_rescaled():
+    parts = {"peak_lr": 0.1, "warmup": {"steps": 7}, "body": {"family": "constant"}}
+    longer = lrtuner.load({"total_steps": 7, **parts}).rescaled(29)  # 7 * (29 / 7) > 29
+    assert lrtuner.load(longer.document).warmup.steps == 29.0
+
+
 DECIMALS = ["0.1", "0.3", "0.7", "1.1", "2.3", "4.9", "9.7", "14.3"]
 
 
