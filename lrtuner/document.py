@@ -8,7 +8,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, Self
 
 import yaml
 from pydantic import Field, ValidationError
@@ -156,6 +156,12 @@ class ScheduleDocument(_Config, Schedule):
         if points is not None:
             data["checksum_points"] = [[int(step), rate] for step, rate in points]
         return {**head, **data}
+
+    def rescaled(self, total_steps: int) -> Self:
+        """The same shape over another horizon, without what holds for the old one alone."""
+        scaled = super().rescaled(total_steps)
+        untried = {"verdict": None, "provenance": None, "exports": None}
+        return scaled.model_copy(update={"checksum_points": scaled.checkpoints(), **untried})
 
     def text(self) -> str:
         """The config as the JSON file that is downloaded."""

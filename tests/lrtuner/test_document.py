@@ -148,3 +148,11 @@ def test_rates_that_grow_without_end_are_refused():
     body = {"family": "exponential", "decay_steps": 1.0, "rate": 1000.0}
     with pytest.raises(InvalidScheduleError, match=r"body\.rate: .* equal to 1 \(got 1000\.0\)"):
         lrtuner.load({"total_steps": 1000, "peak_lr": 1.0, "body": body})
+
+
+def test_a_rescaled_config_can_be_saved_and_loaded_and_no_longer_claims_its_verdict():
+    again = lrtuner.load(json.loads(recommended().rescaled(760).text()))
+    assert again.total_steps == 760
+    assert again(38) == SCHEDULE(19)
+    assert again.checksum_points
+    assert again.verdict is again.provenance is None
