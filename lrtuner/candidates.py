@@ -67,7 +67,8 @@ def to_schedule(params: Mapping[str, Any], total_steps: int) -> Schedule:
     if missing:
         raise InvalidInputError(f"a {family} candidate needs {', '.join(sorted(missing))}")
     own = {name.partition(".")[2]: value for name, value in params.items() if "." in name}
-    warmup_steps = float(round(params["warmup_fraction"] * total_steps))
+    fraction = 0.0 if FAMILIES[family].rises else params["warmup_fraction"]
+    warmup_steps = float(round(fraction * total_steps))
     cooldown_fraction = own.pop("cooldown_fraction", 0.0)
     return Schedule(
         total_steps=total_steps,

@@ -52,6 +52,9 @@ class BaseBody(Strict, ABC):
     monotone: ClassVar[bool] = True
     """Whether the factor starts at 1 and never rises."""
 
+    rises: ClassVar[bool] = False
+    """Whether the body rises to its peak by itself, so that a warmup would only fall back."""
+
     decays_fully: ClassVar[bool] = False
     """Whether the body comes down to its end by itself, so that a cooldown adds nothing."""
 

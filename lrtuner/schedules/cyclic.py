@@ -41,6 +41,7 @@ class Cyclic(BaseBody):
         "halving": Choice(values=(0.0, 1.0)),
     }
     monotone: ClassVar[bool] = False
+    rises: ClassVar[bool] = True
 
     @model_validator(mode="before")
     @classmethod
