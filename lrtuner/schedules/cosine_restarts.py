@@ -59,13 +59,15 @@ class CosineRestarts(BaseBody):
 
     def at(self, tau: Array) -> Array:
         cycle, u = self._even(tau) if self.t_mult == 1.0 else self._growing(tau)
-        high, low = self.m_mult**cycle, self.end_factor
+        high = 1.0 if self.m_mult == 1.0 else self.m_mult**cycle  # powers are slow
+        low = self.end_factor
         v = low + (high - low) * (1.0 + np.cos(np.pi * u)) / 2.0
         return v if self.cycles is None else np.where(cycle >= self.cycles, low, v)
 
     def _even(self, tau: Array) -> tuple[Array, Array]:
-        cycle = np.floor(tau / self.first_steps + HAIR)
-        return cycle, np.maximum(tau / self.first_steps - cycle, 0.0)
+        periods = tau / self.first_steps
+        cycle = np.floor(periods + HAIR)
+        return cycle, np.maximum(periods - cycle, 0.0)
 
     def _growing(self, tau: Array) -> tuple[Array, Array]:
         starts = np.array(self._starts(float(np.max(tau, initial=0.0))))
