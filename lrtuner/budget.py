@@ -14,6 +14,15 @@ EVALUATION_SHARE = 0.05
 RANGE_TEST_SHARE = 0.1
 """The most of a budget that the range test may take."""
 
+PROBE_HORIZONS = (0.5, 0.25)
+"""What part of the full horizon a probe trains for: the longest for which enough probes fit.
+
+Over the tasks of `benchmarks.finder` longer probes of one seed say more than shorter ones of two.
+"""
+
+LEAST_PROBES = 4
+"""So many find the lowest of their losses on most tasks; fewer than fit are not begun."""
+
 CONFIRM_SHARE = 0.5
 """The most of a budget that is kept for confirmation pairs."""
 
@@ -45,6 +54,17 @@ def sweep_size(
     affordable = int(allowed * total_steps)
     seeds = min(num_seeds, affordable // least)
     return (seeds, min(num_steps, affordable // seeds)) if seeds else (0, 0)
+
+
+def probe_steps(allowed: float, run: float, total_steps: int) -> int:
+    """The updates of each probe, given that a whole run costs `run` FTE; 0 if none are to be made.
+
+    The longest of the horizons for which four probes fit `allowed` FTE.
+    """
+    for horizon in PROBE_HORIZONS:
+        if LEAST_PROBES * horizon * run <= allowed:
+            return max(2, round(horizon * total_steps))
+    return 0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from lrtuner.budget import RANGE_TEST_SHARE
 from lrtuner.document import ScheduleDocument
 from lrtuner.schedules import FAMILIES, SEARCHED
 from lrtuner.schedules.grammar import MAX_STEPS
@@ -13,6 +14,9 @@ from lrtuner.sources import DatasetSource, ModelSource, Optimizer, mismatch, spl
 from lrtuner.strict import Strict, does_not_fit
 
 DEFAULT_PAIRS = 5
+
+MIN_FULL_RUNS = 3
+"""A search below this could not even try a schedule beside its baseline."""
 
 
 def _known_families(value: Any) -> Any:
@@ -86,14 +90,15 @@ class Objective(Strict):
 class Budget(Strict):
     """What may be spent: full-training equivalents, everything charged, and at most so long."""
 
-    full_runs: Annotated[float, Field(ge=3, le=10_000)] = 30.0
+    full_runs: Annotated[float, Field(gt=0, le=10_000)] = 30.0
     max_minutes: Annotated[float, Field(gt=0, le=100_000)] | None = None
 
 
 class Search(Strict):
     """Which families to search, between which peak rates, how long, and how often to confirm.
 
-    In the mode `range_test` nothing is searched: the sweeps alone say which peak to use.
+    In the mode `range_test` nothing is searched: sweeps and probes alone say which peak to use. A
+    full search needs a budget of at least 3 full runs, a range test just more than 0.
     """
 
     mode: Literal["full", "range_test"] = "full"
@@ -109,6 +114,19 @@ class Search(Strict):
             raise ValueError(f"lr_range must be [low, high] with low < high, got [{low}, {high}]")
         return self
 
+    @model_validator(mode="after")
+    def _budget_is_enough(self) -> Self:
+        if self.mode == "full" and self.budget.full_runs < MIN_FULL_RUNS:
+            told = f"a full search needs at least {MIN_FULL_RUNS}, got {self.budget.full_runs:g}"
+            raise does_not_fit("budget.full_runs", told)
+        return self
+
+    @property
+    def range_test_runs(self) -> float:
+        """What the range test may spend, in full-training equivalents."""
+        share = 1.0 if self.mode == "range_test" else RANGE_TEST_SHARE
+        return share * self.budget.full_runs
+
     @property
     def family_names(self) -> list[str]:
         """The families by name, `all` spelled out."""
@@ -116,12 +134,20 @@ class Search(Strict):
 
 
 class RangeTest(Strict):
-    """The sweep: `num_steps` rates from `min_lr` to `max_lr`, log-spaced, once per seed."""
+    """The sweep: `num_steps` rates from `min_lr` to `max_lr`, once per seed.
+
+    `spacing` is `exponential` (equal factors) or `linear` (equal differences; few points at the low
+    end). With `held_out` > 0 the loss on so many examples of the validation split, or on all if it
+    has fewer, is measured after every update and is what the analysis reads; it costs a forward
+    pass of them each time, so at most 1024.
+    """
 
     min_lr: PositiveLR = 1e-6
     max_lr: PositiveLR = 10.0
     num_steps: Annotated[int, Field(ge=20, le=10_000)] = 100
     num_seeds: Annotated[int, Field(ge=1, le=20)] = 3
+    spacing: Literal["exponential", "linear"] = "exponential"
+    held_out: Annotated[int, Field(ge=0, le=1024)] = 0
 
     @model_validator(mode="after")
     def _range_is_upright(self) -> Self:

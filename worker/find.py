@@ -59,7 +59,7 @@ def found(spec: JobSpec, device_name: str) -> dict[str, Any]:
     device = choose_device(device_name)
     prepare(device)
     task = make_task(spec, device)
-    result = run_range_test(task, on_sweep=_tell)
+    result = run_range_test(task, _tell)
     about = environment(device, task.data.digest())
     return {
         "kind": "range_test",
@@ -70,8 +70,8 @@ def found(spec: JobSpec, device_name: str) -> dict[str, Any]:
     }
 
 
-def _tell(done: int, count: int) -> None:
-    sys.stderr.write(f"sweep {done} of {count} done\n")
+def _tell(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -85,7 +86,11 @@ class Pipeline:
         return result
 
     def _sweep(self) -> dict[str, Any]:
-        result = run_range_test(self.task)
+        result = run_range_test(
+            self.task,
+            tell=partial(self._message, Stage.RANGE_TEST),
+            goes_on=lambda: self._in_time(self.spec.search.range_test_runs),
+        )
         kind = "range_test.finished" if result.status == "ok" else "warning"
         suggestion = result.suggestion.model_dump()
         self.journal.event(kind, result.message, Stage.RANGE_TEST, suggestion)
@@ -121,7 +126,7 @@ class Pipeline:
             self._run_once(request)
         challenger = planner.choose(arms, self.trials, self.spec)
         if challenger.arm != arms.baseline.arm:
-            self._message(f"confirming {challenger.arm} against {arms.baseline.arm}")
+            self._message(Stage.CONFIRM, f"confirming {challenger.arm} against {arms.baseline.arm}")
             for request in planner.pair_requests(
                 challenger, arms.baseline, self.spec, limits.pairs
             ):
@@ -284,9 +289,12 @@ class Pipeline:
 
     def _affords(self, limit: float) -> bool:
         """Whether one more run fits below `limit` FTE and, in proportion, before the deadline."""
+        fits = self.spent + full_cost(self.task, test=True) <= limit + 1e-9
+        return fits and self._in_time(limit)
+
+    def _in_time(self, limit: float) -> bool:
+        """Whether it is before the deadline of what may spend the budget up to `limit` FTE."""
         budget = self.spec.search.budget
-        if self.spent + full_cost(self.task, test=True) > limit + 1e-9:
-            return False
         if budget.max_minutes is None:
             return True
         elapsed = time.monotonic() - self._deadline_from
@@ -311,8 +319,8 @@ class Pipeline:
         told = f"training on {found.device} with torch {found.torch}"
         self.journal.event("environment", told, Stage.RANGE_TEST, found.model_dump())
 
-    def _message(self, text: str) -> None:
-        self.journal.event("message", text, Stage.CONFIRM, {})
+    def _message(self, stage: Stage, text: str) -> None:
+        self.journal.event("message", text, stage, {})
 
 
 _BEGUN = {

@@ -1,10 +1,10 @@
 """Which run comes next, as a pure function of the runs so far.
 
 Nothing is remembered elsewhere, so a job that was killed goes on exactly as if it had not been.
-The search first runs the plain baselines (linear to zero, constant) at a few peaks, then each
-family once in the middle of its space at the best of those peaks, finishes tuning the baselines,
-and gives the rest to the sampler. All search runs share one seed: the same initial weights and data
-order for every schedule.
+The search first runs the plain baselines (linear to zero, constant) at the peaks of the range test
+and at the optimizer's usual rates, then each family once in the middle of its space at the best of
+those peaks, finishes tuning the baselines, and gives the rest to the sampler. All search runs share
+one seed: the same initial weights and data order for every schedule.
 """
 
 import math
@@ -84,34 +84,46 @@ class Search:
         """The planned points in order; later ones depend on how the earlier ones went."""
         peaks = self.suggestion.peaks
         decaying, flat = peaks["decaying"].lr, peaks["constant"].lr
+        usual = self.spec.optimizer.default_lrs
+        around = [self._within(decaying * LR_STEP), self._within(decaying / LR_STEP)]
+        probed = self.suggestion.source == "probes"
+        first = [decaying, *usual] if probed else [decaying, *usual, *around]
         yield linear_to_zero(decaying), "baseline"
         yield constant(flat), "baseline"
         if self.spec.baseline:
             yield {}, "baseline"
-        yield linear_to_zero(self._within(decaying * LR_STEP)), "baseline"
-        yield linear_to_zero(self._within(decaying / LR_STEP)), "baseline"
-        tuning = [t for t in trials if t.purpose == "baseline" and _is_linear(t)]
-        best = min(tuning[:3], key=self._score, default=None)
-        peak = best.schedule.peak_lr if best and best.value is not None else flat
+        for peak in first:
+            yield linear_to_zero(peak), "baseline"
+        best = min(first, key=lambda peak: self._result(trials, peak))
         for family in self.spec.search.family_names:
             middle = {name: span.at(0.5) for name, span in family_space(family).items()}
             warmup = {"warmup_fraction": WARMUP_FRACTIONS.at(0.5)}
-            yield {"family": family, "peak_lr": peak, **warmup, **middle}, "search"
-        for peak in self._extensions(tuning):
+            yield {"family": family, "peak_lr": best, **warmup, **middle}, "search"
+        for peak in around:
+            yield linear_to_zero(peak), "baseline"
+        for peak in self._extensions(trials, [*first, *around]):
             yield linear_to_zero(peak), "baseline"
         yield constant(self._within(flat * LR_STEP)), "baseline"
 
-    def _extensions(self, tuning: Sequence[TrialRecord]) -> Iterator[float]:
+    def _extensions(self, trials: Sequence[TrialRecord], tried: Sequence[float]) -> Iterator[float]:
         """Peaks one step further while the best of the runs so far is at an edge of them."""
-        for count in range(3, min(len(tuning), 2 + MAX_EXTENSIONS) + 1):
-            ordered = sorted(tuning[:count], key=lambda t: t.schedule.peak_lr)
-            best = min(ordered, key=self._score)
-            if best.value is not None and best is ordered[-1]:
-                yield self._within(best.schedule.peak_lr * LR_STEP)
-            elif best.value is None or best is ordered[0]:
-                yield self._within(ordered[0].schedule.peak_lr / LR_STEP)
+        peaks = sorted(tried)
+        for _ in range(MAX_EXTENSIONS):
+            best = min(peaks, key=lambda peak: self._result(trials, peak))
+            hopeless = math.isinf(self._result(trials, best))
+            if best == peaks[0] or hopeless:
+                peaks.insert(0, self._within(peaks[0] / LR_STEP))
+                yield peaks[0]
+            elif best == peaks[-1]:
+                peaks.append(self._within(best * LR_STEP))
+                yield peaks[-1]
             else:
                 return
+
+    def _result(self, trials: Sequence[TrialRecord], peak: float) -> float:
+        """That of linear decay from `peak`; infinity until it has trained to its end."""
+        arm = self._request(linear_to_zero(peak), "baseline").arm
+        return min((self._score(t) for t in trials if t.arm == arm), default=math.inf)
 
     def _score(self, trial: TrialRecord) -> float:
         return score(trial, self.spec.objective.sign)
@@ -151,10 +163,6 @@ def rank(trials: Sequence[TrialRecord], spec: JobSpec) -> Arms | None:
     baseline = _baseline(ordered, spec) or ordered[-1]
     candidates = tuple(t for t in ordered if not _same_shape(t, baseline))
     return Arms(candidates, baseline)
-
-
-def _is_linear(trial: TrialRecord) -> bool:
-    return trial.params is not None and trial.params["family"] == "polynomial"
 
 
 def _same_shape(trial: TrialRecord, baseline: TrialRecord) -> bool:

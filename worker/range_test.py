@@ -1,65 +1,135 @@
-"""The range test of a job: sweeps on several seeds, analysed, within its share of the budget."""
+"""The range test of a job: sweeps on several seeds, then probes, within its share of the budget."""
 
 from collections.abc import Callable
 
-from lrtuner.budget import RANGE_TEST_SHARE, sweep_size
+import torch
+
+from lrtuner.budget import run_cost, sweep_size
+from lrtuner.evidence import Failure
 from lrtuner.job import derived_seed
 from lrtuner.range_test import (
     MIN_POINTS,
+    Analysis,
+    Probe,
     RangeTestResult,
+    Suggestion,
     Sweep,
     analyse,
+    plateau,
     suggest,
     summary,
     sweep_rates,
 )
 from worker.failure import explained
 from worker.optimizers import make_optimizer
-from worker.sweep import sweep
+from worker.probes import probes
+from worker.sweep import Batch, sweep
 from worker.task import Task, loss_of
 
 
 def run_range_test(
-    task: Task, on_sweep: Callable[[int, int], None] = lambda _done, _count: None
+    task: Task,
+    tell: Callable[[str], None] = lambda _message: None,
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> RangeTestResult:
-    """Sweep, analyse and suggest. What a model raises ends the sweeps, not the job.
+    """Sweep, analyse, probe and suggest. What a model raises ends the range test, not the job.
 
-    `on_sweep(done, count)` is called after each sweep.
+    `tell` is given a sentence after each sweep and each probe; once `goes_on()` is False, nothing
+    further is trained.
     """
-    spec = task.spec
-    asked = spec.range_test
-    share = 1.0 if spec.search.mode == "range_test" else RANGE_TEST_SHARE
-    num_seeds, num_steps = sweep_size(
-        share * spec.search.budget.full_runs,
-        task.total_steps,
-        asked.num_seeds,
-        asked.num_steps,
-        MIN_POINTS,
-    )
-    sweeps: list[Sweep] = []
-    failure = None
+    test = _RangeTest(task, tell, goes_on)
     try:
-        for index in range(num_seeds):
-            rates = sweep_rates(asked.min_lr, asked.max_lr, num_steps)
-            sweeps.append(_one_sweep(task, rates, derived_seed(spec.seed, "sweep", index)))
-            on_sweep(len(sweeps), num_seeds)
+        test.sweep()
+        test.probe()
     except Exception as error:  # noqa: BLE001 - anything a model may raise
-        failure = explained(error)
-    analyses = [analyse(one) for one in sweeps]
-    status, message = summary(analyses)
-    lr_range = spec.search.lr_range
-    bounds = (lr_range[0], lr_range[1]) if lr_range else None
-    return RangeTestResult(
-        status="failed" if failure else status,
-        message=f"{failure.code}: {failure.message}" if failure else message,
-        sweeps=sweeps,
-        analyses=analyses,
-        suggestion=suggest(analyses, spec.optimizer.default_lrs, bounds),
-        cost=sum(one.updates for one in sweeps) / task.total_steps,
-    )
+        return test.result(explained(error))
+    return test.result(None)
+
+
+class _RangeTest:
+    def __init__(
+        self, task: Task, tell: Callable[[str], None], goes_on: Callable[[], bool]
+    ) -> None:
+        self.task, self.spec, self.tell, self.goes_on = task, task.spec, tell, goes_on
+        self.allowed = self.spec.search.range_test_runs
+        lr_range = self.spec.search.lr_range
+        self.bounds = (lr_range[0], lr_range[1]) if lr_range else None
+        self.sweeps: list[Sweep] = []
+        self.analyses: list[Analysis] = []
+        self.probes: list[Probe] = []
+
+    def sweep(self) -> None:
+        asked = self.spec.range_test
+        update_cost = run_cost(1, _num_held_out(self.task), self.task.batch_size, 1)
+        num_seeds, num_steps = sweep_size(
+            self.allowed / update_cost,
+            self.task.total_steps,
+            asked.num_seeds,
+            asked.num_steps,
+            MIN_POINTS,
+        )
+        for index in range(num_seeds):
+            if not self.goes_on():
+                return
+            rates = sweep_rates(asked.min_lr, asked.max_lr, num_steps, asked.spacing)
+            seed = derived_seed(self.spec.seed, "sweep", index)
+            self.sweeps.append(_one_sweep(self.task, rates, seed))
+            self.analyses.append(analyse(self.sweeps[-1]))
+            self.tell(f"sweep {index + 1} of {num_seeds} done: {self.analyses[-1].status}")
+
+    def probe(self) -> None:
+        if not self.goes_on():
+            return
+        start = self._suggestion().peaks["decaying"].lr
+        for probe in probes(self.task, start, self.allowed - self.cost, self.bounds):
+            self.probes.append(probe)
+            ended = "diverged" if probe.loss is None else f"held-out loss {probe.loss:.4g}"
+            self.tell(f"probe {len(self.probes)}, {probe.steps} updates at {probe.lr:g}: {ended}")
+            if not self.goes_on():
+                return
+
+    @property
+    def cost(self) -> float:
+        """In full-training equivalents, so far."""
+        task = self.task
+        updates = sum(one.updates for one in self.sweeps)
+        evaluated = updates * _num_held_out(task)
+        swept = run_cost(updates, evaluated, task.batch_size, task.total_steps)
+        return swept + sum(probe.cost for probe in self.probes)
+
+    def result(self, failure: Failure | None) -> RangeTestResult:
+        status, message = summary(self.analyses, self.probes)
+        return RangeTestResult(
+            status="failed" if failure else status,
+            message=f"{failure.code}: {failure.message}" if failure else message,
+            sweeps=self.sweeps,
+            analyses=self.analyses,
+            probes=self.probes,
+            suggestion=self._suggestion(),
+            cost=self.cost,
+        )
+
+    def _suggestion(self) -> Suggestion:
+        probed = plateau(self.probes, self.task.total_steps)
+        return suggest(self.analyses, self.spec.optimizer.default_lrs, self.bounds, probed)
 
 
 def _one_sweep(task: Task, rates: list[float], seed: int) -> Sweep:
     model = task.model(seed)
     optimizer = make_optimizer(task.spec.optimizer, model.parameters(), lr=rates[0])
-    return sweep(model, optimizer, task.batches(seed, len(rates)), loss_of, rates, seed=seed)
+    batches, held_out = task.batches(seed, len(rates)), _held_out(task, seed)
+    return sweep(model, optimizer, batches, loss_of, rates, seed=seed, held_out=held_out)
+
+
+def _num_held_out(task: Task) -> int:
+    return min(task.spec.range_test.held_out, len(task.data.validation))
+
+
+def _held_out(task: Task, seed: int) -> Batch | None:
+    """Examples of the validation split; which ones, the seed says."""
+    count, split = _num_held_out(task), task.data.validation
+    if not count:
+        return None
+    generator = torch.Generator().manual_seed(derived_seed(seed, "held_out"))
+    chosen = torch.randperm(len(split), generator=generator)[:count].to(task.device)
+    return split.inputs.index_select(0, chosen), split.targets.index_select(0, chosen)

@@ -39,6 +39,7 @@ def sweep(
     accumulate: int = 1,
     scaler: torch.amp.GradScaler | None = None,
     loader: Stateful | None = None,
+    held_out: Batch | None = None,
 ) -> Sweep:
     """One optimizer step per rate of `rates`, in order; then everything is as it was before.
 
@@ -48,13 +49,34 @@ def sweep(
     `scaler` skips is no step: its rate is used again with the next batch. Ends early at a
     non-finite loss or at four times the best. With a `loader` that saves its position, that is
     put back with the rest (`worker.snapshot.restored`).
+
+    With `held_out` the loss on that batch is recorded after every step, measured in evaluation mode
+    and without a gradient: BatchNorm's statistics and the generators stay as they are, so that the
+    training losses are the same bit for bit. Only a non-finite one of these losses ends the sweep.
     """
     others = tuple(other for other in (scaler, loader) if other is not None)
     with restored(Subject(model, optimizer, others)):
         model.train()
-        pass_ = _Pass(model, optimizer, loss_of, accumulate, scaler)
+        pass_ = _Pass(model, optimizer, loss_of, accumulate, scaler, held_out)
         pass_.make(rates, iter(batches))
     return pass_.record(rates, seed)
+
+
+@dataclass
+class _Curve:
+    """Losses as they come: they stay on the device until somebody looks."""
+
+    pending: list[Tensor] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+    def look(self) -> None:
+        if self.pending:
+            self.losses += torch.stack(self.pending).tolist()
+            self.pending.clear()
+
+    def record(self, length: int) -> list[float | None]:
+        unused = length - len(self.losses)
+        return [finite_or_none(loss) for loss in self.losses] + [None] * unused
 
 
 @dataclass
@@ -64,10 +86,11 @@ class _Pass:
     loss_of: Loss
     accumulate: int
     scaler: torch.amp.GradScaler | None
+    held_out: Batch | None
     ratios: list[float] = field(init=False)
     used: list[float] = field(default_factory=list)
-    pending: list[Tensor] = field(default_factory=list)  # on the device, not looked at yet
-    losses: list[float] = field(default_factory=list)
+    training: _Curve = field(default_factory=_Curve)
+    evaluated: _Curve = field(default_factory=_Curve)
 
     def __post_init__(self) -> None:
         rates = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -79,17 +102,17 @@ class _Pass:
             if not self._step(rate, batches):
                 break
             last = len(self.used) == len(rates)
-            if (len(self.pending) == CHECK_EVERY or last) and self._has_blown_up():
+            if (len(self.training.pending) == CHECK_EVERY or last) and self._has_blown_up():
                 break
         self._look()
 
     def record(self, rates: Sequence[float], seed: int) -> Sweep:
-        unused = len(rates) - len(self.losses)
         return Sweep(
             seed=seed,
             lrs=self.used + list(rates[len(self.used) :]),
-            losses=[finite_or_none(loss) for loss in self.losses] + [None] * unused,
+            losses=self.training.record(len(rates)),
             updates=len(self.used),
+            held_out=self.evaluated.record(len(rates)) if self.held_out else None,
         )
 
     def _step(self, rate: float, batches: Iterator[Batch]) -> bool:
@@ -103,9 +126,18 @@ class _Pass:
             loss = self._backward(micro)
             if self._update():
                 self.used.append(max(group["lr"] for group in self.optimizer.param_groups))
-                self.pending.append(loss)
+                self.training.pending.append(loss)
+                if self.held_out:
+                    self.evaluated.pending.append(self._evaluate(*self.held_out))
                 return True
         return False
+
+    @torch.no_grad()
+    def _evaluate(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        self.model.eval()
+        loss = self.loss_of(self.model, inputs, targets)
+        self.model.train()
+        return loss
 
     def _backward(self, micro: Sequence[Batch]) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
@@ -127,13 +159,14 @@ class _Pass:
         return self.scaler.get_scale() >= scale
 
     def _look(self) -> None:
-        if self.pending:
-            self.losses += torch.stack(self.pending).tolist()
-            self.pending.clear()
+        self.training.look()
+        self.evaluated.look()
 
     def _has_blown_up(self) -> bool:
         self._look()
-        if not all(map(math.isfinite, self.losses[-CHECK_EVERY:])):
+        losses = self.training.losses
+        fresh = losses[-CHECK_EVERY:] + self.evaluated.losses[-CHECK_EVERY:]
+        if not all(map(math.isfinite, fresh)):
             return True
-        averages = np.convolve(self.losses, np.ones(_AVERAGED) / _AVERAGED, mode="valid")
+        averages = np.convolve(losses, np.ones(_AVERAGED) / _AVERAGED, mode="valid")
         return len(averages) > 0 and bool(averages[-1] > STOP_FACTOR * averages.min())

@@ -1,11 +1,15 @@
 """Our learning-rate finder beside fastai's, Lightning's, torch-lr-finder's and ignite's.
 
     python -m benchmarks.finder [--quick] [--tasks NAME ...] [--job FILE.json ...] [--json FILE]
+    python -m benchmarks.finder --tasks --job benchmarks/finder/held_out/*.json
 
 Every finder sweeps the same tasks on the same seeds, from 1e-6 to 10, in 60, 100 and 300 updates.
 Its suggestions are judged by the test loss that whole trainings really reach, under a constant
-rate, a one-cycle, and a cosine with warmup. Where a finder's default range is another, suggestions
-from that range, with 100 updates, are a row of their own. Fixed rates are rows too.
+rate, a one-cycle, and a cosine with warmup (with --schedules also step and cyclic). Where a
+finder's default range is another, suggestions from that range, with 100 updates, are a row of their
+own. Fixed rates are rows too. The cost of a suggestion is in whole trainings.
+
+The jobs in benchmarks/finder/held_out were not looked at when our finder was made.
 
 The first run makes an environment for each other finder and trains the grid of rates; --cache keeps
 both. Sweeps are never kept: all finders run again each time, one after the other.
@@ -24,7 +28,7 @@ from typing import Any
 
 from benchmarks.finder.environments import PEERS, ROOT, python_of
 from benchmarks.finder.report import tables
-from benchmarks.finder.scoring import SCHEDULES, Found
+from benchmarks.finder.scoring import SCHEDULES, USUAL, Found
 from benchmarks.finder.serving import Lengths, Request
 from benchmarks.finder.tasks import TASKS, load
 from benchmarks.finder.truth import GRID, curves
@@ -44,7 +48,9 @@ def main() -> None:
     asked = _arguments()
     tasks = [*asked.tasks, *map(str, asked.job)]
     grid = GRID[::4] if asked.quick else GRID
-    truth = curves(tasks, grid, asked.grid_seeds, asked.cache / "truth", asked.processes)
+    truth = curves(
+        tasks, grid, asked.grid_seeds, asked.cache / "truth", asked.processes, asked.schedules
+    )
     default_lrs = {task: load(task).spec.optimizer.default_lrs for task in tasks}
     rows = _fixed(default_lrs)
     replies = {}
@@ -68,7 +74,23 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     names = ", ".join(TASKS)
     add("--tasks", nargs="*", choices=TASKS, metavar="NAME", help=f"of {names} (default: all)")
-    add("--job", type=Path, action="append", default=[], metavar="FILE", help="a JOB.json to add")
+    add(
+        "--job",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="a JOB.json to add; may be given again",
+    )
+    add(
+        "--schedules",
+        nargs="+",
+        choices=SCHEDULES,
+        default=list(USUAL),
+        metavar="NAME",
+        help=f"of {', '.join(SCHEDULES)} (default: {', '.join(USUAL)})",
+    )
     add(
         "--peers",
         nargs="*",
@@ -123,7 +145,8 @@ def _rows(finder: str, answers: Sequence[Mapping[str, Any]]) -> dict[str, list[F
     for answer in answers:
         where = "" if (answer["low"], answer["high"]) == (LOW, HIGH) else ", own range"
         for rule, rates in answer["rates"].items():
-            found = Found(answer["task"], answer["points"], answer["seed"], rates)
+            cost = answer["costs"].get(rule, 0.0)
+            found = Found(answer["task"], answer["points"], answer["seed"], rates, cost)
             rows.setdefault(f"{finder} {rule}{where}", []).append(found)
     return rows
 

@@ -1,38 +1,58 @@
-"""Our range test: from one sweep, like the others, and from three, as a job runs it."""
+"""Our range test: one sweep as the others make it, three sweeps, and with the probes of a job."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from benchmarks.finder import serving
-from benchmarks.finder.serving import Swept, serve
+from benchmarks.finder.scoring import SCHEDULES
+from benchmarks.finder.serving import Costly, Swept, serve
+from benchmarks.finder.serving import Suggestion as Suggested
 from lrtuner.job import derived_seed
-from lrtuner.range_test import Sweep, analyse, suggest, summary, sweep_rates
+from lrtuner.range_test import Suggestion, Sweep, analyse, plateau, suggest, summary, sweep_rates
 from worker.optimizers import make_optimizer
+from worker.probes import probes
 from worker.sweep import sweep
 from worker.task import Task, loss_of
 
 SWEEPS = 3
 
-KINDS = {"constant": "constant", "one_cycle": "one_cycle", "cosine": "decaying"}
+ALLOWED = 30.0
+"""What the probes may cost, in whole trainings: a job's usual budget. They end by themselves."""
+
+KINDS = {schedule: schedule for schedule in SCHEDULES} | {"cosine": "decaying"}
 """Which of our suggestions is for which schedule."""
 
 
-def ours(task: Task, seed: int, n: int, sweeps: int = SWEEPS) -> dict[str, float]:
-    """The peak rate for each schedule, from `sweeps` sweeps of `n` updates."""
-    lengths = serving.Lengths(n, task.spec.range_test.min_lr, task.spec.range_test.max_lr)
-    return _rates(task, [_sweep(task, seed, index, lengths) for index in range(sweeps)])
-
-
 def find(asked: serving.Sweep) -> Swept:
-    """One sweep; the rule that needs more makes them when it is called."""
+    """One sweep; the rules that need more make it when they are called."""
     task, seed, lengths = asked.task, asked.seed, asked.lengths
-    first = _sweep(task, seed, 0, lengths)
-    status, _ = summary([analyse(first)])
+    sweeps = [_sweep(task, seed, 0, lengths)]
+    status, _ = summary([analyse(sweeps[0])])
 
-    def three() -> dict[str, float]:
-        others = [_sweep(task, seed, index, lengths) for index in range(1, SWEEPS)]
-        return _rates(task, [first, *others])
+    def three() -> Costly:
+        while len(sweeps) < SWEEPS:
+            sweeps.append(_sweep(task, seed, len(sweeps), lengths))
+        updates = sum(one.updates for one in sweeps[1:])
+        return Costly(_rates(_suggestion(task, sweeps)), updates / task.total_steps)
 
-    rules = {"1 sweep": lambda: _rates(task, [first]), "3 sweeps": three}
+    def probed() -> Costly:
+        swept = three()
+        start = _suggestion(task, sweeps).peaks["decaying"].lr
+        seeded = replace(task, spec=task.spec.model_copy(update={"seed": seed}))
+        done = list(probes(seeded, start, ALLOWED))
+        found = suggest(
+            [analyse(one) for one in sweeps],
+            task.spec.optimizer.default_lrs,
+            probed=plateau(done, task.total_steps),
+        )
+        return Costly(_rates(found), swept.cost + sum(one.cost for one in done))
+
+    rules: dict[str, Callable[[], Suggested | Costly]] = {
+        "probed": probed,
+        "3 sweeps": three,
+        "1 sweep": lambda: _rates(_suggestion(task, sweeps[:1])),
+    }
+    first = sweeps[0]
     return Swept(first.lrs, first.losses, first.updates, rules, status)
 
 
@@ -45,10 +65,13 @@ def _sweep(task: Task, seed: int, index: int, lengths: serving.Lengths) -> Sweep
     return sweep(model, optimizer, batches, loss_of, rates, seed=chosen)
 
 
-def _rates(task: Task, sweeps: Sequence[Sweep]) -> dict[str, float]:
-    found = suggest([analyse(one) for one in sweeps], task.spec.optimizer.default_lrs)
+def _suggestion(task: Task, sweeps: Sequence[Sweep]) -> Suggestion:
+    return suggest([analyse(one) for one in sweeps], task.spec.optimizer.default_lrs)
+
+
+def _rates(found: Suggestion) -> dict[str, float]:
     return {schedule: found.peaks[kind].lr for schedule, kind in KINDS.items()}
 
 
 if __name__ == "__main__":
-    serve(find, ["1 sweep", "3 sweeps"])
+    serve(find, ["probed", "3 sweeps", "1 sweep"])

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from benchmarks.finder.scoring import SCHEDULES, Curve, Found, drifts, scatters, score
+from benchmarks.finder.scoring import Curve, Found, drifts, scatters, score
 from benchmarks.finder.tasks import REFERENCE
 
 Rows = Mapping[str, Sequence[Found]]
@@ -24,7 +24,7 @@ def tables(
         if tasks:
             parts += [f"## Finders, {title} tasks ({len(tasks)})"]
             parts += [_summary(_only(rows, tasks), truth, instead)]
-    for schedule in SCHEDULES:
+    for schedule in _schedules(truth):
         parts += [f"## Regret by task, {schedule}", _by_task(rows, truth, instead, schedule)]
     parts += ["## Seconds per update over a bare loop's", _times(times)]
     return "\n\n".join(parts)
@@ -34,13 +34,12 @@ def _grid(truth: Truth) -> str:
     lines = []
     for task, curves in truth.items():
         cells = [_name(task)]
-        for schedule in SCHEDULES:
-            curve = curves[schedule]
+        for curve in curves.values():
             low, high = curve.plateau()
             cells += [f"{curve.best_lr:.2g} ({min(curve.losses):.3g})", f"{low:.2g} - {high:.2g}"]
         lines.append(cells)
     head = ["best rate (test loss), within 25 %"]
-    for schedule in SCHEDULES:
+    for schedule in _schedules(truth):
         head += [schedule, ""]
     return _table(head, lines)
 
@@ -48,7 +47,7 @@ def _grid(truth: Truth) -> str:
 def _summary(rows: Rows, truth: Truth, instead: Mapping[str, float]) -> str:
     lines = []
     for finder, found in rows.items():
-        scores = [score(found, truth, instead, schedule) for schedule in SCHEDULES]
+        scores = [score(found, truth, instead, schedule) for schedule in _schedules(truth)]
         silent = sum(None in one.rates.values() for one in found)
         lines.append(
             [
@@ -57,11 +56,13 @@ def _summary(rows: Rows, truth: Truth, instead: Mapping[str, float]) -> str:
                 _largest(drifts(found).values()),
                 _largest(scatters(found).values()),
                 f"{silent / len(found):.0%}",
+                f"{statistics.median(one.cost for one in found):.2g}",
             ]
         )
-    told = [f"{schedule}: regret / worst" for schedule in SCHEDULES]
+    told = [f"{schedule}: regret / worst" for schedule in _schedules(truth)]
     decades = "decades, median / largest"
-    return _table(["", *told, f"drift, {decades}", f"scatter, {decades}", "silent"], lines)
+    head = ["", *told, f"drift, {decades}", f"scatter, {decades}", "silent", "cost"]
+    return _table(head, lines)
 
 
 def _by_task(rows: Rows, truth: Truth, instead: Mapping[str, float], schedule: str) -> str:
@@ -91,6 +92,10 @@ def _only(rows: Rows, tasks: Sequence[str]) -> Rows:
 def _largest(values: Iterable[float]) -> str:
     numbers = list(values)
     return f"{statistics.median(numbers):.2f} / {max(numbers):.2f}" if numbers else "-"
+
+
+def _schedules(truth: Truth) -> list[str]:
+    return list(next(iter(truth.values())))
 
 
 def _name(task: str) -> str:

@@ -10,7 +10,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-SCHEDULES = ("constant", "one_cycle", "cosine")
+SCHEDULES = ("constant", "one_cycle", "cosine", "step", "cyclic")
+
+USUAL = SCHEDULES[:3]
+"""Those that are judged unless one asks for others."""
 
 Rates = Mapping[str, float | None]
 """A suggested peak rate for each schedule; None where a finder gives none."""
@@ -52,12 +55,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Found:
-    """What one finder suggested for one task, from a sweep of `points` updates on one seed."""
+    """What one finder suggested for one task, from a sweep of `points` updates on one seed.
+
+    `cost` is what it trained for that, in whole trainings.
+    """
 
     task: str
     points: int
     seed: int
     rates: Rates
+    cost: float = 0.0
 
 
 @dataclass(frozen=True)

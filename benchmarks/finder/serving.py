@@ -29,6 +29,14 @@ Suggestion = float | None | Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
+class Costly:
+    """A suggestion for which more was trained than the sweep: `cost` in whole trainings."""
+
+    suggestion: Suggestion
+    cost: float
+
+
+@dataclass(frozen=True)
 class Lengths:
     """A sweep of `points` rates, from `low` to `high`."""
 
@@ -83,7 +91,7 @@ class Swept:
     lrs: Sequence[float]
     losses: Sequence[float | None]
     updates: int
-    rules: Mapping[str, Callable[[], Suggestion]]
+    rules: Mapping[str, Callable[[], Suggestion | Costly]]
     status: str | None = None
 
 
@@ -118,15 +126,19 @@ def _try(
         swept = finder(Sweep(load(task), seed, lengths))
     except Exception as error:  # noqa: BLE001 - whatever a finder raises is its answer
         nothing = {rule: _rates(None) for rule in rules}
-        return told | {"rates": nothing, "errors": {"sweep": _told(error)}}
+        return told | {"rates": nothing, "costs": {}, "errors": {"sweep": _told(error)}}
     told |= {"lrs": list(swept.lrs), "losses": [_finite(x) for x in swept.losses]}
-    told |= {"updates": swept.updates, "status": swept.status, "rates": {}}
+    told |= {"updates": swept.updates, "status": swept.status, "rates": {}, "costs": {}}
+    swept_cost = swept.updates / load(task).total_steps
     for rule in rules:
         try:
-            told["rates"][rule] = _rates(swept.rules[rule]())
+            answer = swept.rules[rule]()
         except Exception as error:  # noqa: BLE001
-            told["rates"][rule] = _rates(None)
+            answer = None
             told["errors"][rule] = _told(error)
+        costly = answer if isinstance(answer, Costly) else Costly(answer, 0.0)
+        told["rates"][rule] = _rates(costly.suggestion)
+        told["costs"][rule] = swept_cost + costly.cost
     return told
 
 

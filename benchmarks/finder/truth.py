@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
-from benchmarks.finder.scoring import SCHEDULES, Curve
+from benchmarks.finder.scoring import USUAL, Curve
 from benchmarks.finder.tasks import digest, load, trained
 from worker.task import evaluate
 
@@ -27,6 +27,9 @@ GRID = [10 ** (-5 + i / 4) for i in range(25)]
 
 WARMUP = 0.05
 """The share of a cosine schedule that rises linearly."""
+
+CYCLES = 3
+"""How often a cyclic schedule goes from a tenth of its peak to the peak and back, linearly."""
 
 SMALLEST_LOSS = 1e-6
 """Stands for a loss of zero, which has no logarithm."""
@@ -44,7 +47,12 @@ class Run(NamedTuple):
 
 
 def curves(
-    tasks: Sequence[str], grid: Sequence[float], seeds: int, folder: Path, processes: int
+    tasks: Sequence[str],
+    grid: Sequence[float],
+    seeds: int,
+    folder: Path,
+    processes: int,
+    schedules: Sequence[str] = USUAL,
 ) -> dict[str, dict[str, Curve]]:
     """The curve of each task and schedule; trains what `folder` lacks, and keeps it there."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +60,7 @@ def curves(
     losses = {run: loss for task, file in files.items() for run, loss in _kept(task, file)}
     wanted = (
         Run(task, schedule, lr, seed)
-        for seed, task, schedule, lr in product(range(seeds), tasks, SCHEDULES, grid)
+        for seed, task, schedule, lr in product(range(seeds), tasks, schedules, grid)
     )
     lacking = [run for run in wanted if run not in losses]
     if lacking:
@@ -66,7 +74,7 @@ def curves(
                     for lr in grid
                 ],
             )
-            for schedule in SCHEDULES
+            for schedule in schedules
         }
         for task in tasks
     }
@@ -87,15 +95,30 @@ def final_loss(run: Run) -> float:
 
 
 def rates(schedule: str, peak: float, steps: int) -> list[float]:
-    """The rate of every update: `constant`, `one_cycle` (torch's) or `cosine` (warmup, to zero)."""
-    if schedule == "constant":
-        return [peak] * steps
-    if schedule == "one_cycle":
-        return [peak * factor for factor in _one_cycle(steps)]
+    """The rate of every update under one of `SCHEDULES`; `one_cycle` is torch's."""
+    return [peak * factor for factor in _FACTORS[schedule](steps)]
+
+
+def _constant(steps: int) -> list[float]:
+    return [1.0] * steps
+
+
+def _cosine(steps: int) -> list[float]:
+    """A linear warmup, then to zero."""
     warmup = max(1, round(WARMUP * steps))
-    rising = [peak * (step + 1) / warmup for step in range(warmup)]
+    rising = [(step + 1) / warmup for step in range(warmup)]
     left = steps - warmup
-    return rising + [peak * 0.5 * (1 + math.cos(math.pi * step / left)) for step in range(left)]
+    return rising + [0.5 * (1 + math.cos(math.pi * step / left)) for step in range(left)]
+
+
+def _step(steps: int) -> list[float]:
+    """A tenth from the half on, a hundredth from three quarters on."""
+    return [1.0 if t < steps / 2 else 0.1 if t < 0.75 * steps else 0.01 for t in range(steps)]
+
+
+def _cyclic(steps: int) -> list[float]:
+    half = steps / (2 * CYCLES)
+    return [0.1 + 0.9 * (1 - abs((step / half) % 2 - 1)) for step in range(steps)]
 
 
 @cache
@@ -109,6 +132,15 @@ def _one_cycle(steps: int) -> list[float]:
         if len(factors) < steps:
             schedule.step()
     return factors
+
+
+_FACTORS = {
+    "constant": _constant,
+    "one_cycle": _one_cycle,
+    "cosine": _cosine,
+    "step": _step,
+    "cyclic": _cyclic,
+}
 
 
 def _train(

@@ -8,6 +8,7 @@
             Band(1e-3, 1e-1, "range"),                  shaded from top to bottom, named above
             Vertical(0.3, "diverged"),                  a dotted line, named above
             Interval(0.01, 0.05, "suggested", at=0.02), a bar with a dot, in a lane of its own
+            Area(rates, lows, highs, "noise", style=0), what lies between two curves
             Points(rates, losses, style=0),             raw points
             Line(rates, smooth, "seed 1", style=0),     a style is a colour, a dash and a shape;
             Line(rates, other, "seed 2", style=1),      what has a label is in the legend
@@ -15,12 +16,13 @@
         ],
     ).svg()
 
-Lines and points are drawn in their order, under the notes and over everything else; the legend has
-them in the order of styles, once there are two labels. Values beyond the axes are cut off at the
-edge of the plot. Where a value is not finite, or not above 0 on a log axis, a line has a gap and a
-point is left out.
+Areas, lines and points are drawn in their order, under the notes and over everything else; the
+legend has them in the order of styles, once there are two labels, areas last. Values beyond the
+axes are cut off at the edge of the plot. Where a value is not finite, or not above 0 on a log axis,
+a line or an area has a gap and a point is left out.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -67,6 +69,17 @@ class Points:
 
 
 @dataclass(frozen=True)
+class Area:
+    """What lies between the curves `lows` and `highs`, lightly shaded."""
+
+    xs: ArrayLike
+    lows: ArrayLike
+    highs: ArrayLike
+    label: str = ""
+    style: int = 0
+
+
+@dataclass(frozen=True)
 class Band:
     """A stretch of the x axis, its name over a bracket above."""
 
@@ -103,7 +116,8 @@ class Note:
     text: str
 
 
-Mark = Line | Points | Band | Vertical | Interval | Note
+Series = Line | Points | Area
+Mark = Series | Band | Vertical | Interval | Note
 _Kind = TypeVar("_Kind", bound=Mark)
 
 
@@ -130,7 +144,7 @@ class _Layout:
         self.chart = chart
         self.bands, self.verticals = self._all(Band), self._all(Vertical)
         self.intervals, self.notes = self._all(Interval), self._all(Note)
-        self.series = [mark for mark in chart.marks if isinstance(mark, Line | Points)]
+        self.series = [mark for mark in chart.marks if isinstance(mark, Series)]
         self.title = wrapped(chart.title, WIDTH - 2 * _EDGE, 17.0)  # bold is wider
         self.subtitle = wrapped(chart.subtitle, WIDTH - 2 * _EDGE) if chart.subtitle else []
         self.y_ticks = chart.y.ticks(6)
@@ -176,11 +190,12 @@ class _Layout:
     def _ys(self, values: ArrayLike) -> Pixels:
         return self.bottom - PLOT_HEIGHT * self.chart.y.share(values)
 
-    def _places(self, mark: Line | Points) -> tuple[Pixels, Pixels]:
+    def _places(self, xs: ArrayLike, *ys: ArrayLike) -> tuple[Pixels, ...]:
         """Where the values are; those far beyond the plot nearer, as no renderer likes 1e300."""
-        xs, ys = self._xs(mark.xs), self._ys(mark.ys)
-        near = np.where(np.isfinite(ys), np.clip(ys, -_FAR, _FAR), np.nan)
-        return np.where(np.isfinite(xs), np.clip(xs, -_FAR, _FAR), np.nan), near
+        return tuple(
+            np.where(np.isfinite(places), np.clip(places, -_FAR, _FAR), np.nan)
+            for places in (self._xs(xs), *map(self._ys, ys))
+        )
 
     def _x(self, value: float) -> float:
         """The place of the value, or the edge of the plot if it is beyond."""
@@ -265,26 +280,27 @@ class _Layout:
         left, top = self.left - _BLEED, self.top - _BLEED
         width, height = self.right + _BLEED - left, self.bottom + _BLEED - top
         box = " ".join(map(coordinate, (left, top, width, height)))
-        parts = [part for mark in self.series for part in self._drawn(mark)]
+        parts = map(self._drawn, self.series)
         place = {"x": left, "y": top, "width": width, "height": height}
         # a picture in the picture: it cuts off what is beyond its edges
         return element("svg", *parts, viewBox=box, overflow="hidden", **place)
 
-    def _drawn(self, mark: Line | Points) -> Iterator[str]:
-        xs, ys, style = *self._places(mark), mark.style % STYLES
-        finite = np.isfinite(xs) & np.isfinite(ys)
-        places = list(zip(xs.tolist(), ys.tolist(), finite.tolist(), strict=True))
+    def _drawn(self, mark: Series) -> str:
+        style = mark.style % STYLES
         if isinstance(mark, Points):
-            d = "".join(POINTS[style](x, y) for x, y, good in places if good)
-            yield element("path", class_=f"point s{style}", d=d or "M0,0")
-            return
-        runs = (list(run) for good, run in groupby(places, key=lambda place: place[2]) if good)
-        d = "".join(path([(x, y) for x, y, _ in run]) for run in runs)
-        yield element("path", class_=f"line s{style}", d=d or "M0,0")
+            runs = _runs(*self._places(mark.xs, mark.ys))
+            d = "".join(POINTS[style](x, y) for run in runs for x, y in run)
+            return element("path", class_=f"point s{style}", d=d or "M0,0")
+        if isinstance(mark, Line):
+            d = "".join(map(path, _runs(*self._places(mark.xs, mark.ys))))
+            return element("path", class_=f"line s{style}", d=d or "M0,0")
+        runs = _runs(*self._places(mark.xs, mark.lows, mark.highs))
+        d = "".join(map(_outline, runs))
+        return element("path", class_=f"area s{style}", d=d or "M0,0")
 
     def _note_parts(self) -> Iterator[str]:
         lines = [mark for mark in self.series if isinstance(mark, Line)]
-        curves = [dense(*self._places(line)) for line in lines]
+        curves = [dense(*self._places(line.xs, line.ys)) for line in lines]
         curve = np.concatenate([np.empty((0, 2)), *curves])
         frame = (self.left, self.top, self.right, self.bottom)
         taken: list[Box] = []
@@ -297,7 +313,8 @@ class _Layout:
 
     def _legend(self, y: float) -> tuple[list[str], float]:
         """The entries of what has a label, if there are several, and the last one's baseline."""
-        told = sorted((m for m in self.series if m.label), key=lambda m: m.style)
+        labelled = (mark for mark in self.series if mark.label)
+        told = sorted(labelled, key=lambda mark: (isinstance(mark, Area), mark.style))
         parts: list[str] = []
         x = self.left
         for mark in told if len(told) > 1 else []:
@@ -309,9 +326,26 @@ class _Layout:
         return parts, y
 
 
-def _sample(mark: Line | Points, x: float, y: float) -> str:
+def _runs(*places: Pixels) -> Iterator[list[tuple[float, ...]]]:
+    """The stretches in which every coordinate is finite."""
+    whole = zip(*(each.tolist() for each in places), strict=True)
+    for finite, run in groupby(whole, key=lambda place: all(map(math.isfinite, place))):
+        if finite:
+            yield list(run)
+
+
+def _outline(run: list[tuple[float, ...]]) -> str:
+    """Along the upper curve, and back along the lower one."""
+    highs, lows = [(x, high) for x, _, high in run], [(x, low) for x, low, _ in run]
+    return path(highs + lows[::-1]) + "z"
+
+
+def _sample(mark: Series, x: float, y: float) -> str:
     style = mark.style % STYLES
     if isinstance(mark, Line):
         return element("path", class_=f"line s{style}", d=path([(x, y), (x + _SAMPLE, y)]))
+    if isinstance(mark, Area):
+        ends = [(x, y + 5, y - 5), (x + _SAMPLE, y + 5, y - 5)]
+        return element("path", class_=f"area s{style}", d=_outline(ends))
     shapes = "".join(POINTS[style](x + _SAMPLE * share, y) for share in (0.2, 0.5, 0.8))
     return element("path", class_=f"point s{style}", d=shapes)

@@ -37,6 +37,7 @@ _RULES = """\
 .lrt-plot .dot{fill:#1f2328;stroke:#fff;stroke-width:1.5}
 .lrt-plot .line{fill:none;stroke-width:2;stroke-linejoin:round}
 .lrt-plot .point{fill:none;stroke-width:1.3}
+.lrt-plot .area{fill:currentColor;fill-opacity:.18;stroke-width:0}
 """
 _DARK_RULES = """\
 .lrt-plot text{fill:#e6edf3}
@@ -125,7 +126,9 @@ def _style() -> str:
 
 
 def _colours(colours: tuple[str, ...]) -> str:
-    return "".join(f".lrt-plot .s{i}{{stroke:{colour}}}\n" for i, colour in enumerate(colours))
+    return "".join(
+        f".lrt-plot .s{i}{{stroke:{colour};color:{colour}}}\n" for i, colour in enumerate(colours)
+    )
 
 
 def _attribute(value: str | float) -> str:

@@ -1,10 +1,12 @@
-"""The range test as a picture: raw losses, what the analysis made of them, and what follows."""
+"""The range test as a picture: the losses read, what the analysis made of them, what follows."""
 
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from lrtuner.plots._axis import Axis
-from lrtuner.plots._chart import Band, Chart, Interval, Line, Mark, Points, Vertical
+from lrtuner.plots._chart import Area, Band, Chart, Interval, Line, Mark, Points, Vertical
 from lrtuner.range_test import VOTES, Analysis, RangeTestResult, Sweep
 
 _HEADROOM = 1.5
@@ -14,31 +16,35 @@ _KINDS = {"constant": "peak, constant", "decaying": "peak, decaying", "cyclic": 
 
 
 def range_test_svg(result: RangeTestResult) -> str:
-    """Raw points and smoothed curves per seed, over log rate.
+    """Raw points and smoothed curves per seed, each with a band of two standard errors.
 
-    With where they diverge, the classical rules' votes, the bounds for the search, and the peak for
-    kinds of schedules with its interval over seeds.
+    Over log rate; the losses are those that were analysed, held-out or training. With where they
+    diverge, the classical rules' votes, the bounds for the search, and the peak for kinds of
+    schedules with its interval over seeds.
     """
     rates = [rate for sweep in result.sweeps for rate in sweep.lrs]
-    losses = [loss for sweep in result.sweeps for loss in sweep.losses if loss is not None]
+    losses = [loss for sweep in result.sweeps for loss in sweep.analysed if loss is not None]
+    held_out = any(sweep.held_out is not None for sweep in result.sweeps)
+    y_label = "held-out loss" if held_out else "training loss"
     if not losses:
         return Chart(
             "LR range test",
             x=Axis("learning rate", 1e-6, 10.0, log=True),
-            y=Axis("training loss", 0.0, 1.0),
+            y=Axis(y_label, 0.0, 1.0),
             marks=[],
             subtitle=result.message,
         ).svg()
     x = Axis("learning rate", min(rates), max(rates), log=True)
-    firsts = [sweep.losses[0] for sweep in result.sweeps if sweep.losses[0] is not None]
+    firsts = [sweep.analysed[0] for sweep in result.sweeps if sweep.analysed[0] is not None]
     top = _HEADROOM * max(firsts, default=max(losses))
     marks: list[Mark] = [*_suggested(result, x), *_read_off(result.analyses)]
+    marks += _noise(result.sweeps, result.analyses)
     for style, (sweep, analysis) in enumerate(zip(result.sweeps, result.analyses, strict=True)):
         marks += _seed(sweep, analysis, style)
     return Chart(
         "LR range test",
         x=x,
-        y=Axis("training loss", 0.0, top),
+        y=Axis(y_label, 0.0, top),
         marks=marks,
         subtitle=result.message,
         description=f"Status {result.status}.",
@@ -46,13 +52,23 @@ def range_test_svg(result: RangeTestResult) -> str:
 
 
 def _seed(sweep: Sweep, analysis: Analysis, style: int) -> list[Mark]:
-    raw = [(lr, loss) for lr, loss in zip(sweep.lrs, sweep.losses, strict=True) if loss is not None]
+    pairs = zip(sweep.lrs, sweep.analysed, strict=True)
+    raw = [(lr, loss) for lr, loss in pairs if loss is not None]
     rates, losses = [lr for lr, _ in raw], [loss for _, loss in raw]
     marks: list[Mark] = [Points(rates, losses, style=style)]
     if analysis.smoothed:
-        count = len(analysis.smoothed)
         label = f"seed {style + 1}, noise {analysis.noise or 0.0:.2g}"
-        marks.append(Line(sweep.lrs[:count], analysis.smoothed, label, style=style))
+        marks.append(Line(sweep.lrs[: len(analysis.smoothed)], analysis.smoothed, label, style))
+    return marks
+
+
+def _noise(sweeps: list[Sweep], analyses: list[Analysis]) -> list[Mark]:
+    marks: list[Mark] = []
+    for style, (sweep, analysis) in enumerate(zip(sweeps, analyses, strict=True)):
+        if analysis.standard_errors:
+            smoothed, around = np.array(analysis.smoothed), 2 * np.array(analysis.standard_errors)
+            rates, label = sweep.lrs[: len(smoothed)], "" if marks else "smoothed ± 2 noise"
+            marks.append(Area(rates, smoothed - around, smoothed + around, label, style))
     return marks
 
 

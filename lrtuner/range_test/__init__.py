@@ -2,13 +2,14 @@
 
 A sweep raises the learning rate update by update (Smith 2017, arXiv 1506.01186). Losses are stored
 raw and smoothed afterwards over log10(lr) with a symmetric kernel, so that nothing lags; a noise
-estimate decides whether there is a signal at all. What is suggested depends on the schedule: the
-best peak of a constant rate and of a one-cycle differ by up to 50 times on the same task.
+estimate decides whether there is a signal at all. Probes, which are compressed whole trainings at a
+few rates, verify the answer on held-out loss. What is suggested depends on the schedule: a rate
+that stays must be lower than one that is passed through.
 """
 
 from lrtuner.range_test.analysis import MIN_POINTS, Analysis, Status, analyse
+from lrtuner.range_test.probing import Plateau, Probe, next_rate, plateau
 from lrtuner.range_test.suggestion import (
-    DIVISORS,
     Peak,
     RangeTestResult,
     Suggestion,
@@ -19,16 +20,19 @@ from lrtuner.range_test.sweeps import Sweep, sweep_rates
 from lrtuner.range_test.votes import VOTES
 
 __all__ = [
-    "DIVISORS",
     "MIN_POINTS",
     "VOTES",
     "Analysis",
     "Peak",
+    "Plateau",
+    "Probe",
     "RangeTestResult",
     "Status",
     "Suggestion",
     "Sweep",
     "analyse",
+    "next_rate",
+    "plateau",
     "suggest",
     "summary",
     "sweep_rates",

@@ -1,6 +1,7 @@
 """One sweep read: smoothed, tested for a signal against the noise, its points located."""
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,18 +18,30 @@ MIN_POINTS = 20
 SIGMA_DECADES = 0.2
 """Width of the smoothing kernel in log10(lr)."""
 
+SIGNIFICANT = 4.0
+"""A difference of so many standard errors is more than noise: of 100 flat curves, one has it."""
+
 
 class Analysis(Record):
     """What one sweep says. Rates are null where the curve has no such point.
 
+    `status` says how it ended: `ok`, the loss fell and climbed back, or the sweep stopped on four
+    times the best loss; `did_not_diverge`, it fell to the end of the sweep; `nan_at_step`, it was
+    not finite from update `stopped_at` (counted from 0) on, without having climbed before; if it
+    had fallen, the points are there and `lr_diverged` is the last rate with a finite loss;
+    `no_signal`, it did not fall by more than noise; `too_few_points`, fewer than 20 losses.
+
     `lr_start` and `lr_half`: 10 % and 50 % of the descent are made; `lr_min`: lowest smoothed loss;
-    `lr_diverged`: the loss has climbed back by a quarter of the descent. `votes` are what the
-    classical rules say. `stopped_at` is the index of the first loss that is not finite.
+    `lr_diverged`: the loss has climbed back by a quarter of the descent, or else the last rate.
+    `standard_errors` are those of the smoothed losses, `noise` that of the one a third into the
+    sweep. `votes` are what the classical rules say. `stopped_at` is the index of the first loss
+    that is not finite, also where the loss had climbed before.
     """
 
     seed: int
     status: Status
     smoothed: list[float]
+    standard_errors: list[float] = []
     noise: float | None = None
     lr_start: float | None = None
     lr_half: float | None = None
@@ -41,64 +54,141 @@ class Analysis(Record):
 def analyse(sweep: Sweep) -> Analysis:
     """Read one sweep: smooth, test for a signal against the noise, locate its points.
 
+    What is read are the held-out losses where the sweep has them, else the training losses.
+
     With x = log10(lr) and W a row-normalised Gaussian kernel (sigma 0.2 decades), the smoothed loss
-    is W times the running median of three, clipped at three times its start. Its noise is 1.4826
-    MAD(residuals) / sqrt(effective points). A descent smaller than four times the noise, or than
-    2 % of the start, is no signal. Nothing right of the minimum is used for a point of descent.
+    is W times the running median of three, clipped at three times its start. The start is the mean
+    over the first tenth of the points, at least five, but none beyond the first quarter of the
+    decades. The noise of one loss is 1.4826 MAD(second differences) / sqrt(6) over the first half
+    (Gasser, Sroka and Jennen-Steinmetz 1986, made robust), the standard error of a weighted mean
+    that times the norm of its weights. So where points are decades apart, as at the low end of a
+    linear sweep, the curve is smoothed less and believed less.
+
+    A descent from the start smaller than four standard errors of the difference, or than 2 % of
+    the start, is no signal. Nothing right of the minimum is used for a point of descent.
     """
-    finite = [loss is not None for loss in sweep.losses]
-    count = finite.index(False) if False in finite else len(finite)
-    stopped_at = count if count < sweep.updates else None
+    count, stopped_at = _finite(sweep)
     if count < MIN_POINTS:
-        status: Status = "nan_at_step" if count < sweep.updates else "too_few_points"
-        return Analysis(seed=sweep.seed, status=status, smoothed=[], stopped_at=stopped_at)
-    losses = np.array(sweep.losses[:count], dtype=np.float64)
+        few: Status = "too_few_points" if stopped_at is None else "nan_at_step"
+        return Analysis(seed=sweep.seed, status=few, smoothed=[], stopped_at=stopped_at)
     lrs = np.array(sweep.lrs[:count])
     x = np.log10(lrs)
-    smoothed, noise = _smoothed(x, losses)
-    head = max(5, count // 10)
-    base = float(np.mean(smoothed[:head]))
-    blown_up = smoothed > base + max(4 * noise, 0.15 * abs(base))
-    cut = int(np.argmax(blown_up)) if blown_up.any() else count
-    lowest = int(np.argmin(smoothed[: max(cut, 3)]))
-    drop = base - float(smoothed[lowest])
-    common = {"seed": sweep.seed, "smoothed": smoothed.tolist(), "noise": noise}
-    common["stopped_at"] = stopped_at
-    if drop <= max(4 * noise, 0.02 * abs(base)):
-        return Analysis(status="no_signal", **common)
-    after = smoothed[lowest:] > smoothed[lowest] + 0.25 * drop
-    stopped_short = count < len(sweep.lrs)  # on a diverged or non-finite loss
-    diverged = lowest + int(np.argmax(after)) if after.any() else count - 1
+    curve = _smooth(x, np.array(sweep.analysed[:count], dtype=np.float64))
+    errors = curve.errors()
+    told = {
+        "seed": sweep.seed,
+        "smoothed": curve.smoothed.tolist(),
+        "standard_errors": errors.tolist(),
+        "noise": float(errors[count // 3]),
+        "stopped_at": stopped_at,
+    }
+    lowest = _lowest(curve)
+    if lowest is None:
+        unseen = stopped_at is not None and _blow_up(curve) is None
+        return Analysis(status="nan_at_step" if unseen else "no_signal", **told)
+    climbed = _climb(curve, lowest)
+    diverged = count - 1 if climbed is None else climbed
     return Analysis(
-        status="ok" if after.any() or stopped_short else "did_not_diverge",
-        lr_start=float(lrs[_reached(smoothed, lowest, base - 0.1 * drop)]),
-        lr_half=float(lrs[_reached(smoothed, lowest, base - 0.5 * drop)]),
+        status="ok" if climbed is not None else _ending(sweep, stopped_at),
+        lr_start=float(lrs[_fallen(curve, lowest, 0.1)]),
+        lr_half=float(lrs[_fallen(curve, lowest, 0.5)]),
         lr_min=float(lrs[lowest]),
         lr_diverged=float(lrs[diverged]),
-        votes=votes(x[: diverged + 1], smoothed[: diverged + 1]),
-        **common,
+        votes=votes(x[: diverged + 1], curve.smoothed[: diverged + 1]),
+        **told,
     )
 
 
-def _smoothed(x: Array, losses: Array) -> tuple[Array, float]:
-    start = float(np.median(losses[: max(5, len(losses) // 10)]))
+def _finite(sweep: Sweep) -> tuple[int, int | None]:
+    """How many losses come before the first that is not finite, and its index if there is one."""
+    pairs = zip(sweep.losses, sweep.analysed, strict=True)
+    count = next((i for i, pair in enumerate(pairs) if None in pair), len(sweep.losses))
+    return count, count if count < sweep.updates else None
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Smoothed losses and their start; each is a weighted mean of losses with the same noise."""
+
+    smoothed: Array
+    weights: Array
+    base: float
+    head: int
+    base_weights: Array
+    noise: float
+
+    def errors(self, less: Array | float = 0.0) -> Array:
+        """The standard error of each smoothed loss, less the mean with the weights given."""
+        found: Array = self.noise * np.linalg.norm(self.weights - less, axis=1)
+        return found
+
+
+def _smooth(x: Array, losses: Array) -> _Curve:
+    near = int(np.searchsorted(x, x[0] + 0.25 * (x[-1] - x[0]), side="right"))
+    head = min(max(5, len(x) // 10), near)
+    start = float(np.median(losses[:head]))
     calm = _median_of_three(losses)  # one outlier among batches is no divergence
     clipped = np.minimum(calm, 3.0 * start) if start > 0 else calm
-    weights = np.exp(-0.5 * ((x[:, None] - x[None, :]) / SIGMA_DECADES) ** 2)
+    apart = np.diff(x)  # where points are dense each counts less, so that the curve is not pulled
+    width = np.minimum(np.append(apart, apart[-1]), np.append(apart[0], apart))
+    weights = width * np.exp(-0.5 * ((x[:, None] - x[None, :]) / SIGMA_DECADES) ** 2)
     weights /= weights.sum(axis=1, keepdims=True)
-    smoothed: Array = weights @ clipped
-    residuals = (losses - smoothed)[: max(len(x) // 2, 5)]
-    effective = 1.0 / float(np.sum(weights[len(x) // 3] ** 2))
-    spread = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
-    return smoothed, spread / math.sqrt(effective)
+    base_weights = weights[:head].mean(axis=0)
+    return _Curve(
+        smoothed=weights @ clipped,
+        weights=weights,
+        base=float(base_weights @ clipped),
+        head=head,
+        base_weights=base_weights,
+        noise=_noise(losses),
+    )
 
 
 def _median_of_three(losses: Array) -> Array:
-    padded = np.pad(losses, 1, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 3)
-    return np.median(windows, axis=1)
+    """The running median. The first loss is smoothed as well, the last may begin a blow-up."""
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(losses, 3), axis=1)
+    return np.concatenate([medians[:1], medians, losses[-1:]])
 
 
-def _reached(smoothed: Array, lowest: int, level: float) -> int:
-    above = np.flatnonzero(smoothed[: lowest + 1] >= level)
+def _noise(losses: Array) -> float:
+    bends = np.diff(losses, 2)[: len(losses) // 2]  # what is straight is no noise
+    return 1.4826 * float(np.median(np.abs(bends))) / math.sqrt(6.0)
+
+
+def _blow_up(curve: _Curve) -> int | None:
+    """Where the loss, past its start, is first well above it."""
+    uncertain = SIGNIFICANT * curve.errors(less=curve.base_weights)
+    above = curve.smoothed > curve.base + np.maximum(uncertain, 0.15 * abs(curve.base))
+    above[: curve.head] = False
+    return int(np.argmax(above)) if above.any() else None
+
+
+def _lowest(curve: _Curve) -> int | None:
+    """Where the loss is lowest before it blows up; None if that is where it started, or noise."""
+    lowest = int(np.argmin(curve.smoothed[: _blow_up(curve)]))
+    uncertain = SIGNIFICANT * curve.errors(less=curve.base_weights)[lowest]
+    drop = curve.base - curve.smoothed[lowest]
+    real = lowest >= curve.head and drop > max(uncertain, 0.02 * abs(curve.base))
+    return lowest if real else None
+
+
+def _climb(curve: _Curve, lowest: int) -> int | None:
+    """Where a quarter of the descent is climbed back; None if that may be noise."""
+    climb = curve.smoothed[lowest:] - curve.smoothed[lowest]
+    back = climb > 0.25 * (curve.base - curve.smoothed[lowest])
+    certain = climb > SIGNIFICANT * curve.errors(less=curve.weights[lowest])[lowest:]
+    return lowest + int(np.argmax(back)) if (back & certain).any() else None
+
+
+def _fallen(curve: _Curve, lowest: int, share: float) -> int:
+    """The last point up to the lowest that lacks the share of the descent."""
+    level = curve.base - share * (curve.base - curve.smoothed[lowest])
+    above = np.flatnonzero(curve.smoothed[: lowest + 1] >= level)
     return int(above[-1]) if len(above) else 0
+
+
+def _ending(sweep: Sweep, stopped_at: int | None) -> Status:
+    """How a sweep ended whose loss fell and was not seen to climb back."""
+    if stopped_at is not None:
+        return "nan_at_step"
+    return "ok" if sweep.updates < len(sweep.lrs) else "did_not_diverge"

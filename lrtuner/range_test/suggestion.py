@@ -1,32 +1,43 @@
 """What follows from the sweeps: bounds for a search, and a peak rate for each kind of schedule."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from lrtuner.range_test.analysis import Analysis, Status
+from lrtuner.range_test.probing import Plateau, Probe
 from lrtuner.range_test.sweeps import Sweep
 from lrtuner.strict import Record
 
-DIVISORS = {"constant": 10.0, "step": 5.0, "decaying": 3.0, "one_cycle": 3.0, "cyclic": 3.0}
-"""The peak of each kind of schedule is the divergence point over this.
+SHARES = {"constant": 0.56, "step": 0.75, "decaying": 1.0, "one_cycle": 1.0, "cyclic": 1.0}
+"""The best peak of each kind of schedule over that of linear or cosine decay to zero.
 
-A rate that stays must be lower than one that is passed through. Those of constant and one_cycle
-were measured, the others lie between them.
+A rate that stays must be lower than one that is passed through. Over the tasks of
+`benchmarks.finder` these shares vary far less than the distance of any best peak from the
+divergence point of a sweep: one kind that was probed says more of another than its own sweep.
 """
+
+DIVISOR = 4.5
+"""Without probes, the peak of a decaying schedule is the divergence point over this."""
 
 BOUND_BELOW, BOUND_ABOVE = 100.0, 2.0
 """How far below and above the divergence point a search looks: warmup and decay bear a little more
 than the sweep did."""
+
+PROBED_DECADES = 1.0
+"""How far below and above a probed peak a search looks."""
 
 FALLBACK_DECADES = (2.0, 1.0)
 """How far below and above the usual rates of an optimizer a search looks without a signal."""
 
 
 class Peak(Record):
-    """The peak rate for one kind of schedule: the geometric mean over the seeds of the sweeps.
+    """The peak rate for one kind of schedule, and an interval around it.
 
-    `low` and `high` are the lowest and the highest of them; null where no sweep gave a signal.
-    `base` is the lower bound of a cyclic schedule: where the descent begins.
+    From probes: the centre of their plateau, and where the held-out loss is within 1.25 times the
+    lowest. Else the geometric mean over the seeds of the sweeps, and the lowest and the highest of
+    them; null where no sweep gave a signal. `base` is the lower bound of a cyclic schedule: where
+    the descent begins.
     """
 
     lr: float
@@ -41,16 +52,20 @@ class Suggestion(Record):
     low: float
     high: float
     peaks: dict[str, Peak]
-    source: Literal["range_test", "optimizer_default", "job"]
+    source: Literal["probes", "range_test", "optimizer_default", "job"]
 
 
 class RangeTestResult(Record):
-    """The range test of a job: every raw sweep, what it says, and what follows for the search."""
+    """The range test of a job: every raw sweep, what it says, and what follows for the search.
+
+    `cost` is that of sweeps and probes together, in full-training equivalents.
+    """
 
     status: Status
     message: str
     sweeps: list[Sweep]
     analyses: list[Analysis]
+    probes: list[Probe] = []
     suggestion: Suggestion
     cost: float
 
@@ -59,24 +74,40 @@ def suggest(
     analyses: list[Analysis],
     default_lrs: tuple[float, ...],
     lr_range: tuple[float, float] | None = None,
+    probed: Plateau | None = None,
 ) -> Suggestion:
-    """Bounds and starting peaks from the divergence points over seeds.
+    """Bounds, and a peak for each kind of schedule.
 
-    Without a usable sweep the optimizer's usual rates stand in. A range that the job gives bounds
+    From the plateau of the probes if there is one, else from the divergence points over seeds;
+    without a usable sweep the optimizer's usual rates stand in. A range that the job gives bounds
     everything.
     """
     points = [a.lr_diverged for a in analyses if a.lr_diverged is not None]
     starts = [a.lr_start for a in analyses if a.lr_start is not None]
-    found = _measured(points, starts) if points else _usual(default_lrs)
+    if probed:
+        found = _verified(probed)
+    elif points:
+        found = _measured(points)
+    else:
+        found = _usual(default_lrs)
+    if starts:
+        cyclic = found.peaks["cyclic"]
+        base = min(_geometric_mean(starts), cyclic.lr)
+        found.peaks["cyclic"] = cyclic.model_copy(update={"base": base})
     return found if lr_range is None else _bounded(found, *lr_range)
 
 
-def summary(analyses: list[Analysis]) -> tuple[Status, str]:
-    """The status of several sweeps together, and a sentence on it."""
+def summary(analyses: Sequence[Analysis], probes: Sequence[Probe] = ()) -> tuple[Status, str]:
+    """The status of several sweeps together, and what they and the probes say in words."""
+    status, told = _of_sweeps(analyses)
+    return status, " ".join([told, *_of_probes(probes)])
+
+
+def _of_sweeps(analyses: Sequence[Analysis]) -> tuple[Status, str]:
     statuses: list[Status] = [analysis.status for analysis in analyses]
     usable = [a for a in analyses if a.lr_diverged is not None]
     if not statuses:
-        return "too_few_points", "The budget is too small for a range test; usual rates stand in."
+        return "too_few_points", "The budget is too small for a sweep; usual rates stand in."
     if not usable:
         worst = max(statuses, key=statuses.count)
         return worst, f"No sweep gave a usable signal ({worst}); usual rates stand in."
@@ -89,19 +120,39 @@ def summary(analyses: list[Analysis]) -> tuple[Status, str]:
     return status, f"{told} gave a signal, and none diverged: the bound {where} is the sweep's end."
 
 
-def _measured(points: list[float], starts: list[float]) -> Suggestion:
+def _of_probes(probes: Sequence[Probe]) -> list[str]:
+    if not probes:
+        return []
+    told = f"{len(probes)} probes of {probes[0].steps} updates"
+    best = min(probes, key=lambda p: math.inf if p.loss is None else p.loss)
+    if best.loss is None:
+        return [f"{told} all diverged."]
+    return [f"{told}: the held-out loss is lowest ({best.loss:.3g}) at {best.lr:g}."]
+
+
+def _verified(probed: Plateau) -> Suggestion:
+    around = 10**PROBED_DECADES
+    return Suggestion(
+        low=probed.centre / around,
+        high=probed.centre * around,
+        peaks=_peaks(probed.centre, probed.low, probed.high),
+        source="probes",
+    )
+
+
+def _measured(points: list[float]) -> Suggestion:
     diverged = _geometric_mean(points)
-    peaks = {
-        kind: Peak(lr=diverged / k, low=min(points) / k, high=max(points) / k)
-        for kind, k in DIVISORS.items()
-    }
-    base = min(_geometric_mean(starts), peaks["cyclic"].lr) if starts else None
     return Suggestion(
         low=diverged / BOUND_BELOW,
         high=diverged * BOUND_ABOVE,
-        peaks=peaks | {"cyclic": peaks["cyclic"].model_copy(update={"base": base})},
+        peaks=_peaks(diverged / DIVISOR, min(points) / DIVISOR, max(points) / DIVISOR),
         source="range_test",
     )
+
+
+def _peaks(lr: float, low: float, high: float) -> dict[str, Peak]:
+    """Of every kind, given that of decaying schedules."""
+    return {kind: Peak(lr=k * lr, low=k * low, high=k * high) for kind, k in SHARES.items()}
 
 
 def _usual(default_lrs: tuple[float, ...]) -> Suggestion:
@@ -110,7 +161,7 @@ def _usual(default_lrs: tuple[float, ...]) -> Suggestion:
     return Suggestion(
         low=flat * 10**-below,
         high=high * 10**above,
-        peaks={kind: Peak(lr=flat if kind == "constant" else high) for kind in DIVISORS},
+        peaks={kind: Peak(lr=flat if kind == "constant" else high) for kind in SHARES},
         source="optimizer_default",
     )
 

@@ -10,6 +10,7 @@ from lrtuner.strict import Record
 class Sweep(Record):
     """One pass of the range test: `losses[i]` is the loss that the update at rate `lrs[i]` saw.
 
+    `held_out[i]`, where it was measured, is the loss on held-out examples that this update led to.
     Losses after the sweep stopped, and non-finite ones, are null. `updates` were really made.
     """
 
@@ -17,6 +18,12 @@ class Sweep(Record):
     lrs: list[float]
     losses: list[float | None]
     updates: int
+    held_out: list[float | None] | None = None
+
+    @property
+    def analysed(self) -> list[float | None]:
+        """The curve that is read: the held-out losses where there are any, else the losses."""
+        return self.losses if self.held_out is None else self.held_out
 
 
 def sweep_rates(

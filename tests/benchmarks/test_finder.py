@@ -11,6 +11,7 @@ from benchmarks.finder.report import tables
 from benchmarks.finder.scoring import SCHEDULES, Found
 from benchmarks.finder.serving import Lengths, Request, Swept, serve
 from benchmarks.finder.tasks import digest, load, optimizer_for, trained
+from worker.range_test import run_range_test
 from worker.task import evaluate
 
 JOB = {
@@ -50,6 +51,12 @@ def test_cosine_rises_for_a_twentieth_and_falls_towards_zero():
     assert rates[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
     assert rates[5 + 95 // 2] == pytest.approx(0.5, abs=0.02)
     assert 0 < rates[-1] < 1e-3
+
+
+def test_steps_fall_to_a_hundredth_and_cycles_come_back():
+    assert sorted(set(truth.rates("step", 1.0, 100)), reverse=True) == [1.0, 0.1, 0.01]
+    cyclic = truth.rates("cyclic", 1.0, 120)
+    assert cyclic[::20] == pytest.approx([0.1, 1.0] * 3)
 
 
 def test_a_job_file_is_a_task_and_the_grid_says_what_its_rates_lead_to(job):
@@ -157,14 +164,23 @@ def test_rules_that_fail_and_rates_that_are_none_are_no_suggestion(job, tmp_path
         assert one["rates"][rule] == dict.fromkeys(SCHEDULES)
     assert one["errors"] == {"bad": "IndexError: list index out of range"}
     assert one["losses"] == [None]
+    assert one["costs"]["good"] == pytest.approx(1 / 12)
 
 
-def test_ours_answers_for_each_schedule_and_is_timed(job, tmp_path, monkeypatch):
+def test_ours_is_what_a_job_gets_and_is_timed(job, tmp_path, monkeypatch):
     name = job()
-    rules = ["1 sweep", "3 sweeps"]
+    rules = ["probed", "3 sweeps", "1 sweep"]
     reply = answers(ours.find, rules, request(name, seeds=2), tmp_path, monkeypatch)
     first, second = reply["found"]
-    assert first["rates"]["3 sweeps"] == ours.ours(load(name), seed=0, n=30)
+    seed = {"seed": second["seed"]} | JOB
+    search = {"search": {"mode": "range_test"}, "range_test": {"num_steps": 30}}
+    found = run_range_test(load(job("the-same.json", **search, **seed)))
+    peaks = found.suggestion.peaks
+    assert found.suggestion.source == "probes"
+    assert second["rates"]["probed"]["cosine"] == peaks["decaying"].lr
+    assert second["rates"]["probed"]["constant"] == peaks["constant"].lr
+    assert second["costs"]["probed"] == pytest.approx(found.cost)
+    assert second["costs"]["1 sweep"] < second["costs"]["3 sweeps"] < second["costs"]["probed"]
     assert first["losses"] != second["losses"]
     assert 0 < reply["time"][name]["lowest"] <= reply["time"][name]["highest"]
 

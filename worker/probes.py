@@ -1,0 +1,39 @@
+"""Probes: warmup and linear decay to zero over a part of the horizon, at a few peaks."""
+
+from collections.abc import Iterator
+
+from lrtuner.budget import probe_steps
+from lrtuner.candidates import linear_to_zero, to_schedule
+from lrtuner.job import derived_seed
+from lrtuner.range_test import Probe, next_rate
+from worker.task import Task
+from worker.training import full_cost, train
+
+
+def probes(
+    task: Task, start: float, allowed: float, bounds: tuple[float, float] | None = None
+) -> Iterator[Probe]:
+    """Train at one peak after another, from `start` on and within `bounds`, for `allowed` FTE.
+
+    Ends when the lowest held-out loss has a higher one on both sides. A peak that diverges is a
+    result, too. Whatever the model raises is raised here.
+    """
+    whole_run = full_cost(task, test=False)
+    steps = probe_steps(allowed, whole_run, task.total_steps)
+    seed = derived_seed(task.spec.seed, "probe")
+    done: list[Probe] = []
+    left = allowed
+    while steps and whole_run * steps / task.total_steps <= left:
+        lr = next_rate(done, start, bounds)
+        if lr is None:
+            return
+        done.append(_probe(task, lr, steps, seed))
+        left -= done[-1].cost
+        yield done[-1]
+
+
+def _probe(task: Task, lr: float, steps: int, seed: int) -> Probe:
+    rates = to_schedule(linear_to_zero(lr), steps).values().tolist()
+    run = train(task, rates, seed)
+    loss = None if run.reason else run.metrics["val_loss"]
+    return Probe(lr=lr, steps=steps, seed=seed, loss=loss, cost=run.cost)
