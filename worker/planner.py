@@ -84,10 +84,8 @@ class Search:
         """The planned points in order; later ones depend on how the earlier ones went."""
         peaks = self.suggestion.peaks
         decaying, flat = peaks["decaying"].lr, peaks["constant"].lr
-        usual = self.spec.optimizer.default_lrs
+        first = [decaying, *self._usual()]
         around = [self._within(decaying * LR_STEP), self._within(decaying / LR_STEP)]
-        probed = self.suggestion.source == "probes"
-        first = [decaying, *usual] if probed else [decaying, *usual, *around]
         yield linear_to_zero(decaying), "baseline"
         yield constant(flat), "baseline"
         if self.spec.baseline:
@@ -104,6 +102,11 @@ class Search:
         for peak in self._extensions(trials, [*first, *around]):
             yield linear_to_zero(peak), "baseline"
         yield constant(self._within(flat * LR_STEP)), "baseline"
+
+    def _usual(self) -> list[float]:
+        """The rates that one would begin with, as far as the job allows them."""
+        low, high = self.spec.search.lr_range or (0.0, math.inf)
+        return [lr for lr in self.spec.optimizer.default_lrs if low <= lr <= high]
 
     def _extensions(self, trials: Sequence[TrialRecord], tried: Sequence[float]) -> Iterator[float]:
         """Peaks one step further while the best of the runs so far is at an edge of them."""

@@ -27,12 +27,13 @@ def probes(
         lr = next_rate(done, start, bounds)
         if lr is None:
             return
-        done.append(_probe(task, lr, steps, seed))
+        done.append(probe(task, lr, steps, seed))
         left -= done[-1].cost
         yield done[-1]
 
 
-def _probe(task: Task, lr: float, steps: int, seed: int) -> Probe:
+def probe(task: Task, lr: float, steps: int, seed: int) -> Probe:
+    """Train once over `steps` updates, from `lr` linearly to zero after a warmup, and evaluate."""
     rates = to_schedule(linear_to_zero(lr), steps).values().tolist()
     run = train(task, rates, seed)
     loss = None if run.reason else run.metrics["val_loss"]

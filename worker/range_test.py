@@ -21,7 +21,6 @@ from lrtuner.range_test import (
     sweep_rates,
 )
 from worker.failure import explained
-from worker.optimizers import make_optimizer
 from worker.probes import probes
 from worker.sweep import Batch, sweep
 from worker.task import Task, loss_of
@@ -116,7 +115,7 @@ class _RangeTest:
 
 def _one_sweep(task: Task, rates: list[float], seed: int) -> Sweep:
     model = task.model(seed)
-    optimizer = make_optimizer(task.spec.optimizer, model.parameters(), lr=rates[0])
+    optimizer = task.optimizer(model, lr=rates[0])
     batches, held_out = task.batches(seed, len(rates)), _held_out(task, seed)
     return sweep(model, optimizer, batches, loss_of, rates, seed=seed, held_out=held_out)
 

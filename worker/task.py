@@ -11,6 +11,7 @@ from torch.nn import functional
 from lrtuner.errors import JobFailedError
 from lrtuner.job import JobSpec, derived_seed
 from worker.data import Data, Split
+from worker.optimizers import make_optimizer
 from worker.sources import DATASETS, MODELS
 
 EVALUATION_BATCH = 1024
@@ -47,6 +48,14 @@ class Task:
         torch.manual_seed(derived_seed(seed, "dropout"))
         return model
 
+    def optimizer(self, model: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """The job's optimizer at `lr`; where the job clips gradients, each of its steps does so."""
+        optimizer = make_optimizer(self.spec.optimizer, model.parameters(), lr)
+        norm = self.spec.training.grad_clip_norm
+        if norm is not None:
+            optimizer.register_step_pre_hook(lambda *_: _clip(model, norm))
+        return optimizer
+
     def batches(self, seed: int, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """`count` training batches, reshuffled each epoch; the same order for the same seed."""
         generator = torch.Generator().manual_seed(derived_seed(seed, "order"))
@@ -57,6 +66,10 @@ class Task:
             for index in order.split(size)[: min(left, self.steps_per_epoch)]:
                 yield train.inputs.index_select(0, index), train.targets.index_select(0, index)
             left -= self.steps_per_epoch
+
+
+def _clip(model: nn.Module, norm: float) -> None:
+    nn.utils.clip_grad_norm_(model.parameters(), norm)
 
 
 def loss_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:

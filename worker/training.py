@@ -12,7 +12,6 @@ from lrtuner.budget import evaluation_steps, run_cost
 from lrtuner.evidence import LossCurve
 from lrtuner.lifecycle import TrialState
 from worker.data import Split
-from worker.optimizers import make_optimizer
 from worker.task import Task, evaluate, loss_of
 
 CHECK_EVERY = 25
@@ -45,17 +44,14 @@ def train(task: Task, rates: Sequence[float], seed: int, *, test: bool = False) 
     """
     began = time.monotonic()
     model = task.model(seed)
-    optimizer = make_optimizer(task.spec.optimizer, model.parameters(), lr=rates[0])
+    optimizer = task.optimizer(model, lr=rates[0])
     journey = _Journey(task, model, len(rates), test=test)
-    clip = task.spec.training.grad_clip_norm
     for step, (inputs, targets) in enumerate(task.batches(seed, len(rates))):
         for group in optimizer.param_groups:
             group["lr"] = rates[step]
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of(model, inputs, targets)
         loss.backward()
-        if clip is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
         if not journey.goes_on(optimizer.param_groups[0]["lr"], loss.detach()):
             break

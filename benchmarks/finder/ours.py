@@ -8,8 +8,16 @@ from benchmarks.finder.scoring import SCHEDULES
 from benchmarks.finder.serving import Costly, Swept, serve
 from benchmarks.finder.serving import Suggestion as Suggested
 from lrtuner.job import derived_seed
-from lrtuner.range_test import Suggestion, Sweep, analyse, plateau, suggest, summary, sweep_rates
-from worker.optimizers import make_optimizer
+from lrtuner.range_test import (
+    Probe,
+    Suggestion,
+    Sweep,
+    analyse,
+    plateau,
+    suggest,
+    summary,
+    sweep_rates,
+)
 from worker.probes import probes
 from worker.sweep import sweep
 from worker.task import Task, loss_of
@@ -26,50 +34,52 @@ KINDS = {schedule: schedule for schedule in SCHEDULES} | {"cosine": "decaying"}
 def find(asked: serving.Sweep) -> Swept:
     """One sweep; the rules that need more make it when they are called."""
     task, seed, lengths = asked.task, asked.seed, asked.lengths
-    sweeps = [_sweep(task, seed, 0, lengths)]
+    sweeps = [make_sweep(task, seed, 0, lengths)]
     status, _ = summary([analyse(sweeps[0])])
 
     def three() -> Costly:
         while len(sweeps) < SWEEPS:
-            sweeps.append(_sweep(task, seed, len(sweeps), lengths))
+            sweeps.append(make_sweep(task, seed, len(sweeps), lengths))
         updates = sum(one.updates for one in sweeps[1:])
-        return Costly(_rates(_suggestion(task, sweeps)), updates / task.total_steps)
+        return Costly(by_schedule(read(task, sweeps)), updates / task.total_steps)
 
     def probed() -> Costly:
-        swept = three()
-        start = _suggestion(task, sweeps).peaks["decaying"].lr
+        cost = three().cost
         seeded = replace(task, spec=task.spec.model_copy(update={"seed": seed}))
-        done = list(probes(seeded, start, ALLOWED))
-        found = suggest(
-            [analyse(one) for one in sweeps],
-            task.spec.optimizer.default_lrs,
-            probed=plateau(done, task.total_steps),
-        )
-        return Costly(_rates(found), swept.cost + sum(one.cost for one in done))
+        done = list(probes(seeded, read(task, sweeps).peaks["decaying"].lr, ALLOWED))
+        cost += sum(one.cost for one in done)
+        return Costly(by_schedule(read(task, sweeps, done)), cost)
 
     rules: dict[str, Callable[[], Suggested | Costly]] = {
         "probed": probed,
         "3 sweeps": three,
-        "1 sweep": lambda: _rates(_suggestion(task, sweeps[:1])),
+        "1 sweep": lambda: by_schedule(read(task, sweeps[:1])),
     }
     first = sweeps[0]
     return Swept(first.lrs, first.losses, first.updates, rules, status)
 
 
-def _sweep(task: Task, seed: int, index: int, lengths: serving.Lengths) -> Sweep:
+def make_sweep(task: Task, seed: int, index: int, lengths: serving.Lengths) -> Sweep:
+    """One of the sweeps of a job with that seed."""
     chosen = derived_seed(seed, "sweep", index)
     rates = sweep_rates(lengths.low, lengths.high, lengths.points)
     model = task.model(chosen)
-    optimizer = make_optimizer(task.spec.optimizer, model.parameters(), lr=rates[0])
+    optimizer = task.optimizer(model, lr=rates[0])
     batches = task.batches(chosen, len(rates))
     return sweep(model, optimizer, batches, loss_of, rates, seed=chosen)
 
 
-def _suggestion(task: Task, sweeps: Sequence[Sweep]) -> Suggestion:
-    return suggest([analyse(one) for one in sweeps], task.spec.optimizer.default_lrs)
+def read(task: Task, sweeps: Sequence[Sweep], done: Sequence[Probe] = ()) -> Suggestion:
+    """What follows from sweeps and probes."""
+    return suggest(
+        [analyse(one) for one in sweeps],
+        task.spec.optimizer.default_lrs,
+        probed=plateau(done, task.total_steps),
+    )
 
 
-def _rates(found: Suggestion) -> dict[str, float]:
+def by_schedule(found: Suggestion) -> dict[str, float]:
+    """The peak for each schedule that is judged."""
     return {schedule: found.peaks[kind].lr for schedule, kind in KINDS.items()}
 
 

@@ -41,7 +41,7 @@ def _grid(truth: Truth) -> str:
     head = ["best rate (test loss), within 25 %"]
     for schedule in _schedules(truth):
         head += [schedule, ""]
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _summary(rows: Rows, truth: Truth, instead: Mapping[str, float]) -> str:
@@ -62,7 +62,7 @@ def _summary(rows: Rows, truth: Truth, instead: Mapping[str, float]) -> str:
     told = [f"{schedule}: regret / worst" for schedule in _schedules(truth)]
     decades = "decades, median / largest"
     head = ["", *told, f"drift, {decades}", f"scatter, {decades}", "silent", "cost"]
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _by_task(rows: Rows, truth: Truth, instead: Mapping[str, float], schedule: str) -> str:
@@ -73,7 +73,7 @@ def _by_task(rows: Rows, truth: Truth, instead: Mapping[str, float], schedule: s
             one = score([f for f in found if f.task == task], truth, instead, schedule)
             cells.append(f"{one.regret:.2f} / {one.worst:.1f}")
         lines.append(cells)
-    return _table(["regret / worst", *map(_name, truth)], lines)
+    return table(["regret / worst", *map(_name, truth)], lines)
 
 
 def _times(times: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
@@ -82,7 +82,7 @@ def _times(times: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
         ratios = {task: time["ratio"] for task, time in by_task.items()}
         median = statistics.median(ratios.values())
         lines.append([finder, f"{median:.2f}", *(f"{ratio:.2f}" for ratio in ratios.values())])
-    return _table(["", "median", *map(_name, next(iter(times.values())))], lines)
+    return table(["", "median", *map(_name, next(iter(times.values())))], lines)
 
 
 def _only(rows: Rows, tasks: Sequence[str]) -> Rows:
@@ -103,7 +103,8 @@ def _name(task: str) -> str:
     return task.rsplit("/", 1)[-1]
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table with columns of even width."""
     rows = [list(head), *map(list, lines)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     rows.insert(1, ["-" * width for width in widths])

@@ -21,7 +21,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.finder.scoring import SCHEDULES
-from benchmarks.finder.tasks import load, optimizer_for
+from benchmarks.finder.tasks import load
 from worker.task import Task
 
 Suggestion = float | None | Mapping[str, float | None]
@@ -77,7 +77,7 @@ class Sweep:
     def model_and_optimizer(self) -> tuple[nn.Module, optim.Optimizer]:
         """Fresh ones, with torch's generator seeded and the optimizer at the lowest rate."""
         model = self.task.model(self.seed)
-        return model, optimizer_for(self.task, model, self.lengths.low)
+        return model, self.task.optimizer(model, self.lengths.low)
 
 
 @dataclass(frozen=True)

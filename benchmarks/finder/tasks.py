@@ -21,7 +21,6 @@ from lrtuner.job import JobSpec
 from lrtuner.sources import Gpt, GptArgs, PythonStdlibText, TextArgs
 from worker.data import Data, Split
 from worker.device import prepare
-from worker.optimizers import make_optimizer
 from worker.sources import gpt, python_stdlib_text
 from worker.task import Task, loss_of, make_task
 
@@ -37,15 +36,6 @@ def load(reference: str) -> Task:
     if reference in TASKS:
         return TASKS[reference]()
     return make_task(JobSpec.model_validate_json(Path(reference).read_text()), CPU)
-
-
-def optimizer_for(task: Task, model: nn.Module, lr: float) -> torch.optim.Optimizer:
-    """The task's optimizer; where the job clips gradients, each of its steps does so."""
-    optimizer = make_optimizer(task.spec.optimizer, model.parameters(), lr=lr)
-    clip = task.spec.training.grad_clip_norm
-    if clip is not None:
-        optimizer.register_step_pre_hook(lambda *_: _clip(model, clip))
-    return optimizer
 
 
 def digest(task: Task) -> str:
@@ -65,7 +55,7 @@ def digest(task: Task) -> str:
 def trained(task: Task, rates: list[float], seed: int) -> nn.Module | None:
     """A fresh model after one update per rate; None when the loss has left the finite numbers."""
     model = task.model(seed)
-    optimizer = optimizer_for(task, model, rates[0])
+    optimizer = task.optimizer(model, rates[0])
     loss = torch.zeros(())
     for step, (inputs, targets) in enumerate(task.batches(seed, len(rates))):
         for group in optimizer.param_groups:
@@ -77,10 +67,6 @@ def trained(task: Task, rates: list[float], seed: int) -> nn.Module | None:
         if step % _CHECK_EVERY == 0 and not loss.isfinite():
             return None
     return model if loss.isfinite() else None
-
-
-def _clip(model: nn.Module, norm: float) -> None:
-    nn.utils.clip_grad_norm_(model.parameters(), norm)
 
 
 # Data ---------------------------------------------------------------------------------------------

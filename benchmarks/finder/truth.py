@@ -9,7 +9,7 @@ import math
 import multiprocessing
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -134,7 +134,7 @@ def _one_cycle(steps: int) -> list[float]:
     return factors
 
 
-_FACTORS = {
+_FACTORS: dict[str, Callable[[int], list[float]]] = {
     "constant": _constant,
     "one_cycle": _one_cycle,
     "cosine": _cosine,

@@ -17,6 +17,13 @@ from lrtuner.words import Rows, number
 
 _INVALID = 2
 
+_INTERVALS = {
+    "probes": "and where the held-out loss is within 1.25 times the lowest",
+    "range_test": "with the lowest and the highest over seeds",
+    "optimizer_default": "all of them the optimizer's usual ones",
+    "job": "within search.lr_range of the job",
+}
+
 _EXAMPLES = """\b
 Examples:
   lrtuner find job.json
@@ -39,8 +46,10 @@ def find(
 ) -> None:
     """Run the LR range test of a job, here and without a service.
 
-    It says where training diverges, and with which peak to begin for each kind of schedule. The
-    model and the optimizer start fresh with each seed. Needs lrtuner[worker].
+    Sweeps say where training diverges. Probes, which are trainings of half the length at a few
+    rates, say which peak to use for each kind of schedule. All of it costs two to three trainings;
+    search.budget.full_runs of the job bounds that, and below about 1.5 there is room for sweeps
+    alone. Needs lrtuner[worker].
     """
     require("worker")
     for file in (output, plot):
@@ -77,10 +86,14 @@ def _summary(result: RangeTestResult) -> list[str]:
     for kind, peak in suggestion.peaks.items():
         text = number(peak.lr)
         if peak.low is not None and peak.high is not None:
-            text += f"   over seeds {number(peak.low)} to {number(peak.high)}"
+            text += f"   {number(peak.low)} to {number(peak.high)}"
         if peak.base is not None:
             text += f", base {number(peak.base)}"
         rows.append((kind.replace("_", " "), text))
     rows.append(("search between", f"{number(suggestion.low)} and {number(suggestion.high)}"))
     rows.append(("cost", f"{number(result.cost)} full trainings"))
-    return ["", "Peak learning rates by the LR range test:", *table(rows)]
+    return [
+        "",
+        f"Peak learning rates by the LR range test, {_INTERVALS[suggestion.source]}:",
+        *table(rows),
+    ]

@@ -334,7 +334,7 @@ def _runs(*places: Pixels) -> Iterator[list[tuple[float, ...]]]:
             yield list(run)
 
 
-def _outline(run: list[tuple[float, ...]]) -> str:
+def _outline(run: Sequence[Sequence[float]]) -> str:
     """Along the upper curve, and back along the lower one."""
     highs, lows = [(x, high) for x, _, high in run], [(x, low) for x, low, _ in run]
     return path(highs + lows[::-1]) + "z"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from lrtuner.plots._svg import coordinate
 
 
-def path(places: Sequence[tuple[float, float]]) -> str:
+def path(places: Sequence[Sequence[float]]) -> str:
     """A line from place to place."""
     return "M" + "L".join(f"{coordinate(x)},{coordinate(y)}" for x, y in places)
 

@@ -19,7 +19,7 @@ SIGMA_DECADES = 0.2
 """Width of the smoothing kernel in log10(lr)."""
 
 SIGNIFICANT = 4.0
-"""A difference of so many standard errors is more than noise: of 100 flat curves, one has it."""
+"""A difference of so many standard errors is more than noise: about 1 % of flat curves have one."""
 
 
 class Analysis(Record):
@@ -56,13 +56,15 @@ def analyse(sweep: Sweep) -> Analysis:
 
     What is read are the held-out losses where the sweep has them, else the training losses.
 
-    With x = log10(lr) and W a row-normalised Gaussian kernel (sigma 0.2 decades), the smoothed loss
-    is W times the running median of three, clipped at three times its start. The start is the mean
+    With x = log10(lr) and W a row-normalised Gaussian kernel (sigma 0.2 decades), each point
+    weighted by its distance to the nearer neighbour (Priestley and Chao 1972), the smoothed loss is
+    W times the running median of three, clipped at three times its start. The start is the mean
     over the first tenth of the points, at least five, but none beyond the first quarter of the
-    decades. The noise of one loss is 1.4826 MAD(second differences) / sqrt(6) over the first half
-    (Gasser, Sroka and Jennen-Steinmetz 1986, made robust), the standard error of a weighted mean
+    decades. The noise of one loss is 1.4826 median(|second differences|) / sqrt(6) over the first
+    half (after Gasser, Sroka and Jennen-Steinmetz 1986); the standard error of a weighted mean is
     that times the norm of its weights. So where points are decades apart, as at the low end of a
-    linear sweep, the curve is smoothed less and believed less.
+    linear sweep, the curve is smoothed less and believed less. The held-out losses are of the same
+    examples each time: they have little noise, and a small fall of them counts.
 
     A descent from the start smaller than four standard errors of the difference, or than 2 % of
     the start, is no signal. Nothing right of the minimum is used for a point of descent.
@@ -74,7 +76,7 @@ def analyse(sweep: Sweep) -> Analysis:
     lrs = np.array(sweep.lrs[:count])
     x = np.log10(lrs)
     curve = _smooth(x, np.array(sweep.analysed[:count], dtype=np.float64))
-    errors = curve.errors()
+    errors = curve.errors(less=np.zeros(count))
     told = {
         "seed": sweep.seed,
         "smoothed": curve.smoothed.tolist(),
@@ -117,9 +119,11 @@ class _Curve:
     base_weights: Array
     noise: float
 
-    def errors(self, less: Array | float = 0.0) -> Array:
-        """The standard error of each smoothed loss, less the mean with the weights given."""
-        found: Array = self.noise * np.linalg.norm(self.weights - less, axis=1)
+    def errors(self, less: Array) -> Array:
+        """The standard error of each smoothed loss less the mean with the weights given."""
+        w = self.weights  # the norm of w - less, without another matrix of this size
+        squares = np.einsum("ij,ij->i", w, w) - 2 * w @ less + less @ less
+        found: Array = self.noise * np.sqrt(np.maximum(squares, 0.0))
         return found
 
 
@@ -127,20 +131,20 @@ def _smooth(x: Array, losses: Array) -> _Curve:
     near = int(np.searchsorted(x, x[0] + 0.25 * (x[-1] - x[0]), side="right"))
     head = min(max(5, len(x) // 10), near)
     start = float(np.median(losses[:head]))
-    calm = _median_of_three(losses)  # one outlier among batches is no divergence
-    clipped = np.minimum(calm, 3.0 * start) if start > 0 else calm
-    apart = np.diff(x)  # where points are dense each counts less, so that the curve is not pulled
+    clipped = np.minimum(losses, 3.0 * start) if start > 0 else losses
+    calm = _median_of_three(clipped)  # one outlier among batches is no divergence
+    apart = np.diff(x)  # where points are dense each counts less, or they would pull the curve
     width = np.minimum(np.append(apart, apart[-1]), np.append(apart[0], apart))
     weights = width * np.exp(-0.5 * ((x[:, None] - x[None, :]) / SIGMA_DECADES) ** 2)
     weights /= weights.sum(axis=1, keepdims=True)
     base_weights = weights[:head].mean(axis=0)
     return _Curve(
-        smoothed=weights @ clipped,
+        smoothed=weights @ calm,
         weights=weights,
-        base=float(base_weights @ clipped),
+        base=float(base_weights @ calm),
         head=head,
         base_weights=base_weights,
-        noise=_noise(losses),
+        noise=_noise(clipped),
     )
 
 

@@ -74,7 +74,8 @@ BAD = [
     ("search.families", ["cosine", "cosine"], "twice"),
     ("search.lr_range", [1.0, 0.1], "low < high, got [1.0, 0.1]"),
     ("search.lr_range", [0.0, 0.1], "greater than 0"),
-    ("search.budget.full_runs", 1, "greater than or equal to 3"),
+    ("search.budget.full_runs", 1, "a full search needs at least 3, got 1"),
+    ("search.budget.full_runs", 0, "greater than 0"),
     ("baseline", {"total_steps": 100, "peak_lr": 0.1, "body": {"family": "constant"}}, "380 steps"),
     ("seed", -1, "greater than or equal to 0"),
     ("metadata", {"a": 1}, "valid string"),
@@ -90,6 +91,12 @@ def test_a_wrong_job_is_refused_and_told_why(path, value, told):
     with pytest.raises(ValidationError) as caught:
         JobSpec.model_validate(changed(path, value))
     assert told in str(caught.value)
+
+
+def test_a_range_test_alone_may_cost_less_than_a_training():
+    search = {"mode": "range_test", "budget": {"full_runs": 0.2}}
+    assert JobSpec.model_validate({**JOB, "search": search}).search.range_test_runs == 0.2
+    assert JobSpec.model_validate(JOB).search.range_test_runs == 3.0
 
 
 def test_a_range_test_upside_down_is_refused():

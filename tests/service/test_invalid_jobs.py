@@ -31,7 +31,13 @@ INVALID = {
         {"search": {"budget": {"full_runs": math.inf}}},
         "/search/budget/full_runs",
         "Infinity",
-        ["finite number", "greater than or equal to 3", "10000"],
+        ["finite number", "greater than 0", "10000"],
+    ),
+    "a budget too small for a search": (
+        {"search": {"budget": {"full_runs": 2.5}}},
+        "/search/budget/full_runs",
+        "2.5",
+        ["a full search needs at least 3"],
     ),
     "NaN in a free-form part": (
         {"baseline": BASELINE | {"optimizer": {"name": "sgd", "args": {"a": [1, math.nan]}}}},

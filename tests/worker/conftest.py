@@ -1,17 +1,23 @@
 """A small real task: wine into a small mlp, a few dozen updates."""
 
+import hashlib
+import pickle
+import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lrtuner.evidence import Progress, TrialRecord
 from lrtuner.job import JobSpec
 from lrtuner.lifecycle import Stage
 from worker.device import prepare
 from worker.journal import History
+from worker.optimizers import make_optimizer
 from worker.pipeline import Pipeline
-from worker.task import Task, make_task
+from worker.task import Task, loss_of, make_task
 
 CPU = torch.device("cpu")
 
@@ -21,7 +27,7 @@ SMALL: dict[str, Any] = {
     "dataset": {"name": "wine"},
     "optimizer": {"name": "sgd", "args": {"momentum": 0.9}},
     "training": {"batch_size": 16, "steps": 40},
-    "search": {"budget": {"full_runs": 24}, "confirm_pairs": 2},
+    "search": {"budget": {"full_runs": 28}, "confirm_pairs": 2},
 }
 
 
@@ -31,6 +37,37 @@ def spec_of(**changes: Any) -> JobSpec:
 
 def task_of(**changes: Any) -> Task:
     return make_task(spec_of(**changes), CPU)
+
+
+def subject(updates: int = 3, **changes: Any) -> tuple[Task, nn.Module, torch.optim.Optimizer]:
+    """A model and an optimizer that have trained for some updates: there is state to lose."""
+    task = task_of(**changes)
+    model = task.model(0)
+    optimizer = make_optimizer(task.spec.optimizer, model.parameters(), lr=0.05)
+    for inputs, targets in task.batches(7, updates):
+        optimizer.zero_grad()
+        loss_of(model, inputs, targets).backward()
+        optimizer.step()
+    return task, model, optimizer
+
+
+def fingerprint(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
+    """A hash of everything that a sweep must not change."""
+    parts = [
+        [(k, v.numpy().tobytes()) for k, v in model.state_dict().items()],
+        [None if p.grad is None else p.grad.numpy().tobytes() for p in model.parameters()],
+        [m.training for m in model.modules()],
+        optimizer.state_dict()["param_groups"],
+        [
+            (i, k, v.numpy().tobytes() if isinstance(v, torch.Tensor) else v)
+            for i, state in optimizer.state_dict()["state"].items()
+            for k, v in state.items()
+        ],
+        random.getstate(),
+        np.random.get_state(),
+        torch.get_rng_state().numpy().tobytes(),
+    ]
+    return hashlib.sha256(pickle.dumps(parts)).hexdigest()
 
 
 class ListJournal:

@@ -1,19 +1,15 @@
 """The sweep: exact rates, exact number of updates, and nothing left behind on any way out."""
 
-import hashlib
-import pickle
-import random
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from lrtuner.range_test import sweep_rates
-from tests.worker.conftest import task_of
-from worker.optimizers import make_optimizer
+from lrtuner.budget import run_cost
+from lrtuner.range_test import analyse, sweep_rates
+from tests.worker.conftest import fingerprint, subject, task_of
 from worker.range_test import run_range_test
-from worker.sweep import CHECK_EVERY, sweep
+from worker.sweep import sweep
 from worker.task import loss_of
 
 RATES = sweep_rates(1e-6, 10.0, 60)
@@ -21,100 +17,6 @@ CONVNET = {
     "model": {"name": "convnet", "args": {"channels": [4], "dropout": 0.2}},
     "dataset": {"name": "digits"},
 }
-OPTIMIZERS = [{"name": "sgd", "args": {"momentum": 0.9}}, {"name": "adamw"}, {"name": "rmsprop"}]
-
-
-def subject(**changes):
-    """A model and an optimizer that have trained a little, so that there is state to lose."""
-    task = task_of(**changes)
-    model = task.model(0)
-    optimizer = make_optimizer(task.spec.optimizer, model.parameters(), lr=0.05)
-    for inputs, targets in task.batches(7, 3):
-        optimizer.zero_grad()
-        loss_of(model, inputs, targets).backward()
-        optimizer.step()
-    return task, model, optimizer
-
-
-def fingerprint(model, optimizer):
-    """A hash of everything that must not change."""
-    parts = [
-        [(k, v.numpy().tobytes()) for k, v in model.state_dict().items()],
-        [None if p.grad is None else p.grad.numpy().tobytes() for p in model.parameters()],
-        [m.training for m in model.modules()],
-        optimizer.state_dict()["param_groups"],
-        [
-            (i, k, v.numpy().tobytes() if isinstance(v, torch.Tensor) else v)
-            for i, state in optimizer.state_dict()["state"].items()
-            for k, v in state.items()
-        ],
-        random.getstate(),
-        np.random.get_state()[1].tobytes(),
-        torch.get_rng_state().numpy().tobytes(),
-    ]
-    return hashlib.sha256(pickle.dumps(parts)).hexdigest()
-
-
-def test_the_recorded_rate_is_the_used_rate_bit_for_bit():
-    task, model, optimizer = subject()
-    used = []
-    optimizer.register_step_pre_hook(lambda opt, *_: used.append(opt.param_groups[0]["lr"]))
-    told = sweep(model, optimizer, task.batches(1, 60), loss_of, RATES, seed=1)
-    assert told.updates == len(used)
-    assert used == RATES[: told.updates]
-    assert told.lrs == RATES
-
-
-@pytest.mark.parametrize("optimizer_spec", OPTIMIZERS, ids=lambda o: o["name"])
-@pytest.mark.parametrize("fault", [None, "raises", "nan"])
-@pytest.mark.parametrize("model_spec", [{}, CONVNET], ids=["mlp", "convnet"])
-def test_everything_is_restored(optimizer_spec, fault, model_spec):
-    task, model, optimizer = subject(optimizer=optimizer_spec, **model_spec)
-    model.eval()
-    model[-1].train()  # a mixture of modes must come back as well
-    before = fingerprint(model, optimizer)
-    calls = 0
-
-    def loss(net, inputs, targets):
-        nonlocal calls
-        calls += 1
-        random.random(), np.random.rand()
-        value = loss_of(net, inputs, targets)
-        if fault == "raises" and calls == 13:
-            raise ValueError("broken batch")
-        return value * float("nan") if fault == "nan" and calls >= 13 else value
-
-    if fault == "raises":
-        with pytest.raises(ValueError, match="broken batch"):
-            sweep(model, optimizer, task.batches(1, 60), loss, RATES, seed=1)
-    else:
-        told = sweep(model, optimizer, task.batches(1, 60), loss, RATES, seed=1)
-        assert told.updates > 10
-    assert fingerprint(model, optimizer) == before
-    assert model.training is False
-    assert model[-1].training is True
-
-
-def test_the_fingerprint_sees_a_change():
-    _task, model, optimizer = subject(**CONVNET)
-    before = fingerprint(model, optimizer)
-    next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)).running_mean += 1e-6
-    assert fingerprint(model, optimizer) != before
-
-
-def test_nan_ends_the_sweep_at_the_next_look_and_is_recorded_as_null():
-    task, model, optimizer = subject()
-    calls = 0
-
-    def loss(net, inputs, targets):
-        nonlocal calls
-        calls += 1
-        return loss_of(net, inputs, targets) * (float("nan") if calls > 23 else 1.0)
-
-    told = sweep(model, optimizer, task.batches(1, 60), loss, RATES, seed=1)
-    assert told.updates == 30
-    assert told.updates % CHECK_EVERY == 0
-    assert [x is None for x in told.losses] == [False] * 23 + [True] * 37
 
 
 def test_a_divergence_ends_the_sweep():
@@ -282,3 +184,167 @@ def test_a_state_that_cannot_be_restored_is_an_error():
     loader.load_state_dict = lambda state_dict: None
     with pytest.raises(RuntimeError, match="could not be restored"):
         sweep(model, optimizer, loader, loss_of, RATES[:10], seed=1, loader=loader)
+
+
+def held_out_of(task, count=64):
+    validation = task.data.validation
+    return validation.inputs[:count], validation.targets[:count]
+
+
+def spied(model):
+    """The modes in which the model is called, and its running statistics around each evaluation."""
+    seen, norm = [], next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+
+    def note(module, _inputs, _output=None):
+        seen.append((module.training, torch.is_grad_enabled(), norm.running_mean.clone()))
+
+    model.register_forward_pre_hook(note)
+    model.register_forward_hook(note)
+    return seen
+
+
+def test_held_out_losses_change_nothing_else():
+    told, after = [], []
+    for with_them in (False, True):
+        task, model, optimizer = subject(**CONVNET)  # with dropout and BatchNorm
+        before = fingerprint(model, optimizer)
+        held_out = held_out_of(task) if with_them else None
+        batches = task.batches(1, 60)
+        told.append(sweep(model, optimizer, batches, loss_of, RATES, seed=1, held_out=held_out))
+        after.append(fingerprint(model, optimizer) == before)
+    without, with_them = told
+    assert without.held_out is None
+    assert with_them.losses == without.losses
+    assert with_them == without.model_copy(update={"held_out": with_them.held_out})
+    assert after == [True, True]
+
+
+def test_a_held_out_loss_is_what_the_update_led_to():
+    task, model, optimizer = subject()
+    batches, held_out = list(task.batches(1, 20)), held_out_of(task, 10)
+    rates = sweep_rates(1e-4, 0.1, 20)
+    told = sweep(model, optimizer, batches, loss_of, rates, seed=1, held_out=held_out)
+    assert (told.updates, len(told.held_out)) == (20, 20)
+    expected = []
+    for rate, (inputs, targets) in zip(rates, batches, strict=True):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        loss_of(model, inputs, targets).backward()
+        optimizer.step()
+        expected.append(loss_of(model, *held_out).item())
+    assert told.held_out == expected
+
+
+def test_held_out_losses_are_measured_in_evaluation_mode_without_a_gradient():
+    task, model, optimizer = subject(**CONVNET)
+    seen = spied(model)
+    batches = task.batches(1, 60)
+    sweep(model, optimizer, batches, loss_of, RATES[:10], seed=1, held_out=held_out_of(task))
+    assert [mode for mode, _, _ in seen] == [True, True, False, False] * 10
+    assert [graph for _, graph, _ in seen] == [True, True, False, False] * 10
+    for i in range(0, 40, 4):
+        trained, before, after = (mean for _, _, mean in seen[i + 1 : i + 4])
+        assert torch.equal(trained, before)
+        assert torch.equal(before, after)
+
+
+def test_held_out_losses_wait_on_the_device_until_several_are_looked_at(monkeypatch):
+    task, model, optimizer = subject()
+    looks, to_list = [], torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda x: looks.append(len(x)) or to_list(x))
+    monkeypatch.setattr(torch.Tensor, "item", lambda x: pytest.fail("a look at one loss"))
+    batches = task.batches(1, 25)
+    told = sweep(model, optimizer, batches, loss_of, RATES[:25], seed=1, held_out=held_out_of(task))
+    assert told.updates == 25
+    assert looks == [10, 10, 10, 10, 5, 5]
+
+
+def test_a_held_out_loss_that_is_not_finite_ends_the_sweep():
+    task, model, optimizer = subject()
+
+    def loss(net, inputs, targets):
+        value = loss_of(net, inputs, targets)
+        broken = not net.training and optimizer.param_groups[0]["lr"] > RATES[22]
+        return value * float("nan") if broken else value
+
+    batches = task.batches(1, 60)
+    told = sweep(model, optimizer, batches, loss, RATES, seed=1, held_out=held_out_of(task))
+    assert told.updates == 30
+    assert [x is None for x in told.held_out] == [False] * 23 + [True] * 37
+    assert None not in told.losses[:30]
+    assert (analyse(told).status, analyse(told).stopped_at) == ("nan_at_step", 23)
+
+
+def test_an_error_in_the_evaluation_leaves_nothing_behind():
+    task, model, optimizer = subject(**CONVNET)
+    before = fingerprint(model, optimizer)
+
+    def loss(net, inputs, targets):
+        if not net.training and optimizer.param_groups[0]["lr"] > RATES[12]:
+            raise ValueError("broken example")
+        return loss_of(net, inputs, targets)
+
+    with pytest.raises(ValueError, match="broken example"):
+        sweep(
+            model,
+            optimizer,
+            task.batches(1, 60),
+            loss,
+            RATES,
+            seed=1,
+            held_out=held_out_of(task),
+        )
+    assert fingerprint(model, optimizer) == before
+
+
+def swept(**range_test):
+    """The sweeps of a job, and what they cost, the probes not counted."""
+    task = task_of(training={"batch_size": 16, "steps": 200}, range_test=range_test)
+    found = run_range_test(task)
+    return task, found.sweeps, found.cost - sum(probe.cost for probe in found.probes)
+
+
+@pytest.mark.parametrize("asked", [0, 5, 20, 1024])
+def test_held_out_losses_are_charged_and_stay_within_the_share(asked):
+    task, sweeps, cost = swept(held_out=asked)
+    examples = min(asked, len(task.data.validation))
+    assert len(sweeps) == 3
+    assert all((one.held_out is not None) == (asked > 0) for one in sweeps)
+    updates = sum(one.updates for one in sweeps)
+    assert cost == pytest.approx(run_cost(updates, updates * examples, 16, 200))
+    planned = sum(len(one.lrs) for one in sweeps)
+    allowed = task.spec.search.range_test_runs
+    assert run_cost(planned, planned * examples, 16, 200) <= allowed
+    assert planned == 3 * 100 or run_cost(planned + 3, (planned + 3) * examples, 16, 200) > allowed
+
+
+def test_held_out_examples_differ_between_seeds_and_not_between_runs(monkeypatch):
+    seen = []
+
+    def spy(*args, held_out, **options):
+        seen.append(held_out[0])
+        return sweep(*args, held_out=held_out, **options)
+
+    monkeypatch.setattr("worker.range_test.sweep", spy)
+    task, first, _ = swept(held_out=8)
+    _, again, _ = swept(held_out=8)
+    assert first == again
+    assert [len(inputs) for inputs in seen] == [8] * 6
+    assert torch.equal(seen[0], seen[3])
+    assert not torch.equal(seen[0], seen[1])
+    known = {tuple(row) for row in task.data.validation.inputs.numpy().tolist()}
+    assert {tuple(row) for row in torch.cat(seen).numpy().tolist()} <= known
+
+
+def test_more_held_out_examples_than_there_are_is_all_of_them():
+    task, sweeps, _ = swept(held_out=1024)
+    count = len(task.data.validation)
+    assert sweeps == swept(held_out=count)[1]
+
+
+def test_the_spacing_is_the_one_that_the_job_asks_for():
+    _, sweeps, _ = swept(spacing="linear", min_lr=0.1, max_lr=2.0)
+    assert all(np.ptp(np.diff(one.lrs)) < 1e-12 for one in sweeps)
+    assert (sweeps[0].lrs[0], sweeps[0].lrs[-1]) == (0.1, 2.0)
+    _, sweeps, _ = swept()
+    assert np.ptp(np.diff(np.log(sweeps[0].lrs))) < 1e-12

@@ -9,30 +9,38 @@ from torch import nn
 from lrtuner.errors import JobFailedError
 from lrtuner.lifecycle import TrialState
 from tests.worker.conftest import spec_of, task_of
-from worker import training
-from worker.optimizers import make_optimizer
-from worker.task import evaluate, loss_of, make_task
+from worker.range_test import run_range_test
+from worker.task import Task, evaluate, loss_of, make_task
 from worker.training import full_cost, train
 
 RATES = [0.1 * (1 - t / 40) for t in range(40)]
 
 
-def spied(monkeypatch):
-    """The rates that the optimizer really stepped with."""
-    used = []
-    make = training.make_optimizer
+def spied(monkeypatch, look):
+    """What `look` sees in the optimizer whenever it steps, after all that the task does."""
+    seen = []
+    make = Task.optimizer
 
     def making(*args, **kwargs):
         optimizer = make(*args, **kwargs)
-        optimizer.register_step_pre_hook(lambda opt, *_: used.append(opt.param_groups[0]["lr"]))
+        optimizer.register_step_pre_hook(lambda opt, *_: seen.append(look(opt)))
         return optimizer
 
-    monkeypatch.setattr(training, "make_optimizer", making)
-    return used
+    monkeypatch.setattr(Task, "optimizer", making)
+    return seen
+
+
+def rate(optimizer):
+    return optimizer.param_groups[0]["lr"]
+
+
+def gradient_norm(optimizer):
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+    return math.sqrt(sum(float((g**2).sum()) for g in gradients if g is not None))
 
 
 def test_update_t_uses_exactly_the_rate_t(monkeypatch):
-    used = spied(monkeypatch)
+    used = spied(monkeypatch, rate)
     assert train(task_of(), RATES, seed=1).state is TrialState.COMPLETE
     assert used == RATES
 
@@ -103,23 +111,14 @@ def test_the_cost_counts_updates_and_evaluations():
     assert 1.0 < full_cost(task, test=False) < full_cost(task, test=True) < 1.2
 
 
-def test_clipping_bounds_the_gradient(monkeypatch):
-    task = task_of(training={"batch_size": 16, "steps": 5, "grad_clip_norm": 1e-3})
-    norms = []
-
-    def making(config, parameters, lr):
-        kept = list(parameters)
-        optimizer = make_optimizer(config, kept, lr)
-        optimizer.register_step_pre_hook(
-            lambda *_: norms.append(
-                math.sqrt(sum(float((p.grad**2).sum()) for p in kept if p.grad is not None))
-            )
-        )
-        return optimizer
-
-    monkeypatch.setattr(training, "make_optimizer", making)
-    train(task, [0.1] * 5, seed=0)
-    assert max(norms) <= 1e-3 * 1.001
+@pytest.mark.parametrize(
+    "trains", [lambda task: train(task, [0.1] * 5, seed=0), run_range_test], ids=["run", "test"]
+)
+def test_clipping_bounds_the_gradient_of_every_step(trains, monkeypatch):
+    training = {"batch_size": 16, "steps": 20, "grad_clip_norm": 1e-3}
+    norms = spied(monkeypatch, gradient_norm)
+    trains(task_of(training=training, search={"mode": "range_test"}))
+    assert max(norms) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_batches_are_reshuffled_each_epoch_and_see_every_example_at_most_once():

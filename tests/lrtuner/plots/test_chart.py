@@ -8,7 +8,7 @@ import pytest
 
 from lrtuner.plots._axis import Axis, from_zero
 from lrtuner.plots._card import card
-from lrtuner.plots._chart import Band, Chart, Interval, Line, Note, Points, Vertical
+from lrtuner.plots._chart import Area, Band, Chart, Interval, Line, Note, Points, Vertical
 from lrtuner.plots._labels import in_rows
 from lrtuner.plots._svg import STYLES, element, width_of, words, wrapped
 from tests.lrtuner.plots.reading import Picture
@@ -55,10 +55,24 @@ def test_raw_points_are_left_out_where_there_is_no_value():
     assert path.get("d").count("M") == 2
 
 
-@pytest.mark.parametrize("kind", [Line, Points])
+def test_an_area_lies_between_its_curves_and_has_a_gap_where_one_has():
+    highs = np.full(50, 2.0)
+    highs[20] = np.nan
+    picture = drawn(Area(RATES, np.linspace(0.5, 1.5, 50), highs))
+    [area] = [p for p in picture.each("path") if p.get("class") == "area s0"]
+    assert area.get("d").count("M") == area.get("d").count("z") == 2
+    xs, ys = picture.lines()["s0"].T
+    first = np.r_[0:20, 19:-1:-1]
+    assert xs[:40] == pytest.approx(place(picture, RATES[first]), abs=0.01)
+    assert picture.y_axis(ys[:20]) == pytest.approx(np.full(20, 2.0), abs=1e-3)
+    assert picture.y_axis(ys[20:40]) == pytest.approx(np.linspace(0.5, 1.5, 50)[19::-1], abs=0.01)
+
+
+@pytest.mark.parametrize("kind", [Line, Points, Area])
 @pytest.mark.parametrize("values", [[], [np.nan, np.nan]])
 def test_nothing_to_draw_is_no_error(kind, values):
-    assert drawn(kind(values, values, "a"), kind(values, values, "b")).root is not None
+    told = [values] * (3 if kind is Area else 2)
+    assert drawn(kind(*told, "a"), kind(*told, "b")).root is not None
 
 
 def test_what_is_beyond_the_axes_is_cut_off_and_not_drawn_elsewhere():
@@ -98,6 +112,8 @@ def test_the_legend_has_what_has_a_name_once_there_are_two():
     two = Line(RATES, RATES, "second", style=1), Points(RATES, RATES, style=2)
     texts = drawn(*two, Line(RATES, RATES, "first")).texts
     assert texts[-2:] == ["first", "second"]
+    area = Area(RATES, RATES, RATES, "an area")
+    assert drawn(area, *two, one).texts[-3:] == ["only one", "second", "an area"]
 
 
 def test_series_differ_without_colour():

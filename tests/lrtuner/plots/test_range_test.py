@@ -16,6 +16,7 @@ from lrtuner.range_test import (
     summary,
     sweep_rates,
 )
+from tests.lrtuner.plots.reading import Picture, points
 
 RATES = sweep_rates(1e-6, 10.0, 100)
 
@@ -26,11 +27,14 @@ def curve(seed):
     return 2.3 - 1.5 / (1 + np.exp(-3 * (x + 1.5))) + np.where(x > 0, 40 * x**2, 0) + noise
 
 
-def result(*curves):
-    sweeps = [
-        Sweep(seed=i, lrs=RATES, losses=[x if math.isfinite(x) else None for x in c], updates=100)
-        for i, c in enumerate(curves)
-    ]
+def result(*curves, held_out=False):
+    sweeps = []
+    for i, losses in enumerate(curves):
+        told = [x if math.isfinite(x) else None for x in losses]
+        sweeps.append(Sweep(seed=i, lrs=RATES, losses=told, updates=100))
+    if held_out:
+        flat = [1.0] * 100
+        sweeps = [s.model_copy(update={"losses": flat, "held_out": s.losses}) for s in sweeps]
     analyses = [analyse(sweep) for sweep in sweeps]
     status, message = summary(analyses)
     suggestion = suggest(analyses, (1e-3, 3e-3))
@@ -70,3 +74,44 @@ def test_without_a_signal_it_is_a_picture_that_says_so(curves):
 
 def test_the_same_result_gives_the_same_picture():
     assert range_test_svg(result(curve(0))) == range_test_svg(result(curve(0)))
+
+
+def paths(svg, kind):
+    """The places of each path of a kind, in pixels, as far as it is in the plot."""
+    inner = list(Picture(svg).each("svg"))[1]
+    found = [e for e in inner.iter() if e.get("class", "").startswith(kind)]
+    return [points(path) for path in found]
+
+
+def test_around_each_smoothed_curve_is_a_band_of_two_standard_errors():
+    found = result(curve(0), curve(1))
+    svg = range_test_svg(found)
+    areas, lines, y = paths(svg, "area"), paths(svg, "line"), Picture(svg).y_axis
+    assert len(areas) == len(lines) == 2
+    for area, line, analysis in zip(areas, lines, found.analyses, strict=True):
+        high, low = area[:100], area[:99:-1]
+        assert high[:, 0] == pytest.approx(line[:, 0])
+        told = np.array(analysis.standard_errors)
+        flat = slice(0, 60)  # pixels are rounded, and the divergence is above the plot
+        half = (y(high[:, 1]) - y(low[:, 1]))[flat] / 2
+        assert half == pytest.approx(2 * told[flat], rel=0.05)
+        assert (high[flat, 1] + low[flat, 1]) / 2 == pytest.approx(line[flat, 1], abs=0.02)
+    assert Picture(svg).texts.count("smoothed ± 2 noise") == 1
+
+
+def test_a_result_without_standard_errors_has_no_band():
+    found = result(curve(0), curve(1))
+    analyses = [a.model_copy(update={"standard_errors": []}) for a in found.analyses]
+    svg = range_test_svg(found.model_copy(update={"analyses": analyses}))
+    assert paths(svg, "area") == []
+    assert "smoothed ± 2 noise" not in words(svg)
+
+
+def test_the_curve_that_was_analysed_is_shown_and_named():
+    training, held_out = result(curve(0), curve(1)), result(curve(0), curve(1), held_out=True)
+    shown = [range_test_svg(one) for one in (training, held_out)]
+    assert shown[0].replace("training loss", "held-out loss") == shown[1]
+    assert "training loss" in words(shown[0])
+    assert "held-out loss" in words(shown[1])
+    nothing = range_test_svg(result(np.full(100, np.nan), held_out=True))
+    assert "held-out loss" in words(nothing)
