@@ -20,6 +20,8 @@ PROBE_HORIZONS = (0.5, 0.25)
 Over the tasks of `benchmarks.finder` longer probes of one seed say more than shorter ones of two.
 """
 
+LEAST_PROBE_STEPS = 10
+
 LEAST_PROBES = 4
 """So many find the lowest of their losses on most tasks; fewer than fit are not begun."""
 
@@ -59,11 +61,12 @@ def sweep_size(
 def probe_steps(allowed: float, run: float, total_steps: int) -> int:
     """The updates of each probe, given that a whole run costs `run` FTE; 0 if none are to be made.
 
-    The longest of the horizons for which four probes fit `allowed` FTE.
+    The longest of the horizons for which four probes fit `allowed` FTE, and 10 updates or more.
     """
     for horizon in PROBE_HORIZONS:
-        if LEAST_PROBES * horizon * run <= allowed:
-            return max(2, round(horizon * total_steps))
+        steps = round(horizon * total_steps)
+        if LEAST_PROBES * horizon * run <= allowed and steps >= LEAST_PROBE_STEPS:
+            return steps
     return 0
 
 

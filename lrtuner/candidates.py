@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from lrtuner.errors import InvalidInputError
+from lrtuner.range_test import Kind
 from lrtuner.schedules import FAMILIES, SEARCHED
 from lrtuner.schedules.grammar import Cooldown, Schedule, Warmup
 from lrtuner.space import Choice, LogUniform, Range
@@ -100,6 +101,26 @@ def constant(peak_lr: float) -> dict[str, Any]:
         "warmup_fraction": 0.0,
         "constant.cooldown_fraction": 0.0,
     }
+
+
+def typical(kind: Kind, peak_lr: float, total_steps: int) -> Schedule:
+    """The schedule over `total_steps` (4 or more) that stands for its kind in a probe.
+
+    constant; step: a tenth from the half on, a hundredth from three quarters on; decaying: warmup
+    and linear decay to zero; one_cycle: torch's; cyclic: three triangles from a tenth of the peak.
+    """
+    if kind == "decaying":
+        return to_schedule(linear_to_zero(peak_lr), total_steps)
+    parts = _TYPICAL[kind]
+    return Schedule.model_validate({"total_steps": total_steps, "peak_lr": peak_lr, **parts})
+
+
+_TYPICAL: dict[Kind, dict[str, Any]] = {
+    "constant": {"body": {"family": "constant"}},
+    "step": {"body": {"family": "multistep", "milestones": ["50%", "75%"], "factors": [0.1, 0.01]}},
+    "one_cycle": {"preset": {"name": "one_cycle"}},
+    "cyclic": {"body": {"family": "cyclic", "up": f"{100 / 6}%", "base_factor": 0.1}},
+}
 
 
 def _cooldown(fraction: float, total_steps: int) -> Cooldown | None:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from lrtuner.budget import RANGE_TEST_SHARE
 from lrtuner.document import ScheduleDocument
+from lrtuner.range_test import Kind
 from lrtuner.schedules import FAMILIES, SEARCHED
 from lrtuner.schedules.grammar import MAX_STEPS
 from lrtuner.schedules.table import MAX_VALUES
@@ -26,6 +27,12 @@ def _known_families(value: Any) -> Any:
         raise ValueError(f"{what} family {unknown[0]!r}; known: {', '.join(SEARCHED)}")
     if isinstance(value, list) and len(set(value)) != len(value):
         raise ValueError("a family is named twice")
+    return value
+
+
+def _no_doubles(value: list[Kind]) -> list[Kind]:
+    if len(set(value)) != len(value):
+        raise ValueError("a kind is named twice")
     return value
 
 
@@ -139,7 +146,8 @@ class RangeTest(Strict):
     `spacing` is `exponential` (equal factors) or `linear` (equal differences; few points at the low
     end). With `held_out` > 0 the loss on so many examples of the validation split, or on all if it
     has fewer, is measured after every update and is what the analysis reads; it costs a forward
-    pass of them each time, so at most 1024.
+    pass of them each time, so at most 1024. `probes` names the kinds of schedules that are probed,
+    decaying ones first, as far as the budget goes.
     """
 
     min_lr: PositiveLR = 1e-6
@@ -148,6 +156,11 @@ class RangeTest(Strict):
     num_seeds: Annotated[int, Field(ge=1, le=20)] = 3
     spacing: Literal["exponential", "linear"] = "exponential"
     held_out: Annotated[int, Field(ge=0, le=1024)] = 0
+    probes: Annotated[list[Kind], AfterValidator(_no_doubles)] = [
+        "decaying",
+        "constant",
+        "one_cycle",
+    ]
 
     @model_validator(mode="after")
     def _range_is_upright(self) -> Self:

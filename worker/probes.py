@@ -1,17 +1,21 @@
-"""Probes: warmup and linear decay to zero over a part of the horizon, at a few peaks."""
+"""Probes: schedules of one kind over a part of the horizon, at a few peaks."""
 
 from collections.abc import Iterator
 
 from lrtuner.budget import probe_steps
-from lrtuner.candidates import linear_to_zero, to_schedule
+from lrtuner.candidates import typical
 from lrtuner.job import derived_seed
-from lrtuner.range_test import Probe, next_rate
+from lrtuner.range_test import Kind, Probe, next_rate
 from worker.task import Task
 from worker.training import full_cost, train
 
 
 def probes(
-    task: Task, start: float, allowed: float, bounds: tuple[float, float] | None = None
+    task: Task,
+    kind: Kind,
+    start: float,
+    allowed: float,
+    bounds: tuple[float, float] | None = None,
 ) -> Iterator[Probe]:
     """Train at one peak after another, from `start` on and within `bounds`, for `allowed` FTE.
 
@@ -27,14 +31,13 @@ def probes(
         lr = next_rate(done, start, bounds)
         if lr is None:
             return
-        done.append(probe(task, lr, steps, seed))
+        done.append(probe(task, kind, lr, steps, seed))
         left -= done[-1].cost
         yield done[-1]
 
 
-def probe(task: Task, lr: float, steps: int, seed: int) -> Probe:
-    """Train once over `steps` updates, from `lr` linearly to zero after a warmup, and evaluate."""
-    rates = to_schedule(linear_to_zero(lr), steps).values().tolist()
-    run = train(task, rates, seed)
+def probe(task: Task, kind: Kind, lr: float, steps: int, seed: int) -> Probe:
+    """Train once over `steps` updates and evaluate."""
+    run = train(task, typical(kind, lr, steps).values().tolist(), seed)
     loss = None if run.reason else run.metrics["val_loss"]
-    return Probe(lr=lr, steps=steps, seed=seed, loss=loss, cost=run.cost)
+    return Probe(kind=kind, lr=lr, steps=steps, seed=seed, loss=loss, cost=run.cost)

@@ -10,12 +10,13 @@ from lrtuner.job import derived_seed
 from lrtuner.range_test import (
     MIN_POINTS,
     Analysis,
+    Kind,
     Probe,
     RangeTestResult,
     Suggestion,
     Sweep,
     analyse,
-    plateau,
+    plateaus,
     suggest,
     summary,
     sweep_rates,
@@ -77,13 +78,17 @@ class _RangeTest:
             self.tell(f"sweep {index + 1} of {num_seeds} done: {self.analyses[-1].status}")
 
     def probe(self) -> None:
+        for kind in sorted(self.spec.range_test.probes, key=_after_decaying):
+            self._probe(kind)
+
+    def _probe(self, kind: Kind) -> None:
         if not self.goes_on():
             return
-        start = self._suggestion().peaks["decaying"].lr
-        for probe in probes(self.task, start, self.allowed - self.cost, self.bounds):
+        start = self._suggestion().peaks[kind].lr
+        for probe in probes(self.task, kind, start, self.allowed - self.cost, self.bounds):
             self.probes.append(probe)
             ended = "diverged" if probe.loss is None else f"held-out loss {probe.loss:.4g}"
-            self.tell(f"probe {len(self.probes)}, {probe.steps} updates at {probe.lr:g}: {ended}")
+            self.tell(f"probe of {kind}, {probe.steps} updates, peak {probe.lr:g}: {ended}")
             if not self.goes_on():
                 return
 
@@ -109,8 +114,13 @@ class _RangeTest:
         )
 
     def _suggestion(self) -> Suggestion:
-        probed = plateau(self.probes, self.task.total_steps)
+        probed = plateaus(self.probes, self.task.total_steps)
         return suggest(self.analyses, self.spec.optimizer.default_lrs, self.bounds, probed)
+
+
+def _after_decaying(kind: Kind) -> bool:
+    """Sorts decay to zero first: that is what is recommended, and what others start from."""
+    return kind != "decaying"
 
 
 def _one_sweep(task: Task, rates: list[float], seed: int) -> Sweep:

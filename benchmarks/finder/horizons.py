@@ -19,7 +19,7 @@ from benchmarks.finder.serving import Lengths
 from benchmarks.finder.tasks import TASKS, load
 from benchmarks.finder.truth import GRID, curves
 from lrtuner.job import derived_seed
-from lrtuner.range_test import Probe, next_rate
+from lrtuner.range_test import Kind, Probe, next_rate
 from worker.probes import probe
 from worker.task import Task
 
@@ -36,7 +36,7 @@ def main() -> None:
     lines = []
     for horizon, seeds in product(asked.horizons, asked.seeds):
         found = [
-            _found(name, horizon, seeds, repetition)
+            _found(name, horizon, seeds, repetition, asked.schedules)
             for name, repetition in product(asked.tasks, range(asked.repetitions))
         ]
         scores = [score(found, truth, instead, schedule) for schedule in asked.schedules]
@@ -45,25 +45,33 @@ def main() -> None:
         lines.append([f"{horizon:g}", str(seeds), *told, f"{cost:.2f}"])
         print(*lines[-1], sep="   ", flush=True)
     head = [f"{schedule}: regret / worst" for schedule in asked.schedules]
-    print(table(["horizon", "seeds", *head, "cost of the probes"], lines))
+    print(table(["horizon", "seeds", *head, "cost of a kind's probes"], lines))
 
 
-def _found(name: str, horizon: float, seeds: int, repetition: int) -> Found:
+def _found(name: str, horizon: float, seeds: int, repetition: int, schedules: list[str]) -> Found:
+    """The peak for each schedule by probes of its kind; the cost is that of one kind."""
     task = load(name)
     sweeps = [ours.make_sweep(task, repetition, index, SWEEP) for index in range(ours.SWEEPS)]
-    start = ours.read(task, sweeps).peaks["decaying"].lr
+    swept = ours.read(task, sweeps)
     steps = round(horizon * task.total_steps)
-    done, cost = _probes(task, start, steps, [derived_seed(repetition, i) for i in range(seeds)])
-    rates = ours.by_schedule(ours.read(task, sweeps, done))
-    return Found(name, SWEEP.points, repetition, rates, cost)
+    chosen = [derived_seed(repetition, index) for index in range(seeds)]
+    rates, costs = ours.by_schedule(swept), []
+    for schedule in schedules:
+        kind = ours.KINDS[schedule]
+        done, cost = _probes(task, kind, swept.peaks[kind].lr, steps, chosen)
+        rates[schedule] = ours.by_schedule(ours.read(task, sweeps, done))[schedule]
+        costs.append(cost)
+    return Found(name, SWEEP.points, repetition, rates, statistics.fmean(costs))
 
 
-def _probes(task: Task, start: float, steps: int, seeds: list[int]) -> tuple[list[Probe], float]:
+def _probes(
+    task: Task, kind: Kind, start: float, steps: int, seeds: list[int]
+) -> tuple[list[Probe], float]:
     """Probes whose loss is the mean over seeds, and what all of them cost."""
     done: list[Probe] = []
     cost = 0.0
     while (lr := next_rate(done, start)) is not None:
-        each = [probe(task, lr, steps, seed) for seed in seeds]
+        each = [probe(task, kind, lr, steps, seed) for seed in seeds]
         losses = [one.loss for one in each if one.loss is not None]
         mean = statistics.fmean(losses) if len(losses) == len(each) else None
         done.append(each[0].model_copy(update={"loss": mean}))

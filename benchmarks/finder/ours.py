@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from benchmarks.finder import serving
-from benchmarks.finder.scoring import SCHEDULES
 from benchmarks.finder.serving import Costly, Swept, serve
 from benchmarks.finder.serving import Suggestion as Suggested
 from lrtuner.job import derived_seed
 from lrtuner.range_test import (
+    Kind,
     Probe,
     Suggestion,
     Sweep,
     analyse,
-    plateau,
+    plateaus,
     suggest,
     summary,
     sweep_rates,
@@ -27,7 +27,13 @@ SWEEPS = 3
 ALLOWED = 30.0
 """What the probes may cost, in whole trainings: a job's usual budget. They end by themselves."""
 
-KINDS = {schedule: schedule for schedule in SCHEDULES} | {"cosine": "decaying"}
+KINDS: dict[str, Kind] = {
+    "constant": "constant",
+    "one_cycle": "one_cycle",
+    "cosine": "decaying",
+    "step": "step",
+    "cyclic": "cyclic",
+}
 """Which of our suggestions is for which schedule."""
 
 
@@ -46,7 +52,10 @@ def find(asked: serving.Sweep) -> Swept:
     def probed() -> Costly:
         cost = three().cost
         seeded = replace(task, spec=task.spec.model_copy(update={"seed": seed}))
-        done = list(probes(seeded, read(task, sweeps).peaks["decaying"].lr, ALLOWED))
+        done: list[Probe] = []
+        for kind in task.spec.range_test.probes:
+            start = read(task, sweeps, done).peaks[kind].lr
+            done += probes(seeded, kind, start, ALLOWED)
         cost += sum(one.cost for one in done)
         return Costly(by_schedule(read(task, sweeps, done)), cost)
 
@@ -74,7 +83,7 @@ def read(task: Task, sweeps: Sequence[Sweep], done: Sequence[Probe] = ()) -> Sug
     return suggest(
         [analyse(one) for one in sweeps],
         task.spec.optimizer.default_lrs,
-        probed=plateau(done, task.total_steps),
+        probed=plateaus(done, task.total_steps),
     )
 
 

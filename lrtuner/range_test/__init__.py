@@ -8,7 +8,7 @@ that stays must be lower than one that is passed through.
 """
 
 from lrtuner.range_test.analysis import MIN_POINTS, Analysis, Status, analyse
-from lrtuner.range_test.probing import Plateau, Probe, next_rate, plateau
+from lrtuner.range_test.probing import Kind, Plateau, Probe, next_rate, plateau, plateaus
 from lrtuner.range_test.suggestion import (
     Peak,
     RangeTestResult,
@@ -23,6 +23,7 @@ __all__ = [
     "MIN_POINTS",
     "VOTES",
     "Analysis",
+    "Kind",
     "Peak",
     "Plateau",
     "Probe",
@@ -33,6 +34,7 @@ __all__ = [
     "analyse",
     "next_rate",
     "plateau",
+    "plateaus",
     "suggest",
     "summary",
     "sweep_rates",

@@ -122,7 +122,7 @@ class _Curve:
     def errors(self, less: Array) -> Array:
         """The standard error of each smoothed loss less the mean with the weights given."""
         w = self.weights  # the norm of w - less, without another matrix of this size
-        squares = np.einsum("ij,ij->i", w, w) - 2 * w @ less + less @ less
+        squares = np.einsum("ij,ij->i", w, w) - 2 * (w @ less) + less @ less
         found: Array = self.noise * np.sqrt(np.maximum(squares, 0.0))
         return found
 

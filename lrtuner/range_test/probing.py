@@ -1,14 +1,18 @@
 """Probes: short whole trainings that verify what the sweeps say.
 
-A sweep shows where training blows up, not which rate ends lowest. So warmup and linear decay to
-zero, compressed to a part of the horizon, are trained at a few peaks, and the held-out loss at
-their end decides. All probes of a job share one seed: the same weights, the same order of data.
+A sweep shows where training blows up, not which rate ends lowest. So a schedule of each kind,
+compressed to a part of the horizon, is trained at a few peaks, and the held-out loss at the end
+decides. All probes of a job share one seed: the same weights, the same order of data.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from lrtuner.strict import Record
+
+Kind = Literal["constant", "step", "decaying", "one_cycle", "cyclic"]
+"""What decides where the best peak lies: does the rate stay, fall in steps, fall, or rise first?"""
 
 LEAST, MAX_PROBES = 3, 8
 """Fewer say nothing; more are not asked for."""
@@ -24,12 +28,13 @@ TOLERANCE = 1.25
 
 
 class Probe(Record):
-    """One probe: warmup and linear decay to zero from `lr` over `steps` updates.
+    """One probe: a schedule of the kind, compressed to `steps` updates, with its peak at `lr`.
 
     `loss` is the mean loss on the validation split after the last update, null if the training
     diverged; `cost` is in full-training equivalents.
     """
 
+    kind: Kind
     lr: float
     steps: int
     seed: int
@@ -51,7 +56,9 @@ class Plateau(Record):
 def next_rate(
     probes: Sequence[Probe], start: float, bounds: tuple[float, float] | None = None
 ) -> float | None:
-    """The peak to probe next; None when the lowest loss has a higher one on both sides.
+    """The peak to probe next, given the probes of one kind; None when it has been found.
+
+    That is when the lowest loss has a higher one on both sides.
 
     Peaks are 1 and 3 times powers of ten, so that a sweep which says something slightly different
     leads to the same probes, and the libraries' usual rates are among them. The first is the one
@@ -67,8 +74,19 @@ def next_rate(
     return None
 
 
+def plateaus(probes: Sequence[Probe], total_steps: int) -> dict[Kind, Plateau]:
+    """The plateau of each kind that was probed and has one."""
+    by_kind: dict[Kind, list[Probe]] = {}
+    for probe in probes:
+        by_kind.setdefault(probe.kind, []).append(probe)
+    found = {kind: plateau(own, total_steps) for kind, own in by_kind.items()}
+    return {kind: one for kind, one in found.items() if one is not None}
+
+
 def plateau(probes: Sequence[Probe], total_steps: int) -> Plateau | None:
-    """What the probes say of a run of `total_steps` steps; None if fewer than 3, or all diverged.
+    """What probes of one kind say of a run of `total_steps` steps.
+
+    None if there are fewer than 3, or all of them diverged.
 
     With weights w_i = (lowest loss / loss_i)^3, the centre is exp(sum w_i ln lr_i / sum w_i), a
     soft centre of the plateau: the lowest loss alone is drawn towards the cliff beside it. Bounds

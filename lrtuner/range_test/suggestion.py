@@ -1,20 +1,27 @@
 """What follows from the sweeps: bounds for a search, and a peak rate for each kind of schedule."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 from lrtuner.range_test.analysis import Analysis, Status
-from lrtuner.range_test.probing import Plateau, Probe
+from lrtuner.range_test.probing import Kind, Plateau, Probe
 from lrtuner.range_test.sweeps import Sweep
 from lrtuner.strict import Record
 
-SHARES = {"constant": 0.56, "step": 0.75, "decaying": 1.0, "one_cycle": 1.0, "cyclic": 1.0}
+SHARES: dict[Kind, float] = {
+    "constant": 0.56,
+    "step": 0.75,
+    "decaying": 1.0,
+    "one_cycle": 1.0,
+    "cyclic": 1.0,
+}
 """The best peak of each kind of schedule over that of linear or cosine decay to zero.
 
 A rate that stays must be lower than one that is passed through. Over the tasks of
-`benchmarks.finder` these shares vary far less than the distance of any best peak from the
-divergence point of a sweep: one kind that was probed says more of another than its own sweep.
+`benchmarks.finder` these shares vary less than the distance of any best peak from the divergence
+point of a sweep: one kind that was probed says more of another than the sweeps do.
 """
 
 DIVISOR = 4.5
@@ -35,15 +42,17 @@ class Peak(Record):
     """The peak rate for one kind of schedule, and an interval around it.
 
     From probes: the centre of their plateau, and where the held-out loss is within 1.25 times the
-    lowest. Else the geometric mean over the seeds of the sweeps, and the lowest and the highest of
-    them; null where no sweep gave a signal. `base` is the lower bound of a cyclic schedule: where
-    the descent begins.
+    lowest; `probed` says whether they were of this very kind, or carried over from another one.
+    Else the geometric mean over the seeds of the sweeps, and the lowest and the highest of them;
+    null where no sweep gave a signal. `base` is the lower bound of a cyclic schedule: where the
+    descent begins.
     """
 
     lr: float
     low: float | None = None
     high: float | None = None
     base: float | None = None
+    probed: bool = False
 
 
 class Suggestion(Record):
@@ -51,7 +60,7 @@ class Suggestion(Record):
 
     low: float
     high: float
-    peaks: dict[str, Peak]
+    peaks: dict[Kind, Peak]
     source: Literal["probes", "range_test", "optimizer_default", "job"]
 
 
@@ -74,11 +83,11 @@ def suggest(
     analyses: list[Analysis],
     default_lrs: tuple[float, ...],
     lr_range: tuple[float, float] | None = None,
-    probed: Plateau | None = None,
+    probed: Mapping[Kind, Plateau] = MappingProxyType({}),
 ) -> Suggestion:
     """Bounds, and a peak for each kind of schedule.
 
-    From the plateau of the probes if there is one, else from the divergence points over seeds;
+    From the plateaus of the probes if there are any, else from the divergence points over seeds;
     without a usable sweep the optimizer's usual rates stand in. A range that the job gives bounds
     everything.
     """
@@ -117,27 +126,35 @@ def _of_sweeps(analyses: Sequence[Analysis]) -> tuple[Status, str]:
     told = f"{len(usable)} of {len(analyses)} sweeps"
     if status == "ok":
         return status, f"{told} agree that training diverges {where}."
+    if all(a.status == "nan_at_step" for a in usable):
+        return "nan_at_step", f"{told} gave a signal before the loss was not finite, {where}."
     return status, f"{told} gave a signal, and none diverged: the bound {where} is the sweep's end."
 
 
 def _of_probes(probes: Sequence[Probe]) -> list[str]:
-    if not probes:
-        return []
-    told = f"{len(probes)} probes of {probes[0].steps} updates"
+    return [
+        _of_kind(kind, [probe for probe in probes if probe.kind == kind])
+        for kind in dict.fromkeys(probe.kind for probe in probes)
+    ]
+
+
+def _of_kind(kind: Kind, probes: Sequence[Probe]) -> str:
+    told = f"{len(probes)} probes of kind {kind}, {probes[0].steps} updates each"
     best = min(probes, key=lambda p: math.inf if p.loss is None else p.loss)
     if best.loss is None:
-        return [f"{told} all diverged."]
-    return [f"{told}: the held-out loss is lowest ({best.loss:.3g}) at {best.lr:g}."]
+        return f"{told}, all diverged."
+    return f"{told}: the held-out loss is lowest ({best.loss:.3g}) at {best.lr:g}."
 
 
-def _verified(probed: Plateau) -> Suggestion:
-    around = 10**PROBED_DECADES
-    return Suggestion(
-        low=probed.centre / around,
-        high=probed.centre * around,
-        peaks=_peaks(probed.centre, probed.low, probed.high),
-        source="probes",
-    )
+def _verified(probed: Mapping[Kind, Plateau]) -> Suggestion:
+    """Kinds that were not probed follow from decay to zero, or from whichever was."""
+    like = "decaying" if "decaying" in probed else next(iter(probed))
+    found, share, around = probed[like], SHARES[like], 10**PROBED_DECADES
+    peaks = _peaks(found.centre / share, found.low / share, found.high / share)
+    for kind, own in probed.items():
+        peaks[kind] = Peak(lr=own.centre, low=own.low, high=own.high, probed=True)
+    centre = peaks["decaying"].lr
+    return Suggestion(low=centre / around, high=centre * around, peaks=peaks, source="probes")
 
 
 def _measured(points: list[float]) -> Suggestion:
@@ -150,7 +167,7 @@ def _measured(points: list[float]) -> Suggestion:
     )
 
 
-def _peaks(lr: float, low: float, high: float) -> dict[str, Peak]:
+def _peaks(lr: float, low: float, high: float) -> dict[Kind, Peak]:
     """Of every kind, given that of decaying schedules."""
     return {kind: Peak(lr=k * lr, low=k * low, high=k * high) for kind, k in SHARES.items()}
 

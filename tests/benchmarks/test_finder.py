@@ -154,16 +154,19 @@ def test_rules_that_fail_and_rates_that_are_none_are_no_suggestion(job, tmp_path
 
 
 def test_ours_is_what_a_job_gets_and_is_timed(job, tmp_path, monkeypatch):
-    name = job()
+    training = {"training": {"batch_size": 16, "steps": 24}}
+    name = job(**training)
     rules = ["probed", "3 sweeps", "1 sweep"]
     reply = answers(ours.find, rules, request(name, seeds=2), tmp_path, monkeypatch)
     first, second = reply["found"]
     search = {"search": {"mode": "range_test"}, "range_test": {"num_steps": 30}}
-    found = run_range_test(load(job("the-same.json", **search)))
+    found = run_range_test(load(job("the-same.json", **search, **training)))
     peaks = found.suggestion.peaks
     assert found.suggestion.source == "probes"
     assert first["rates"]["probed"]["cosine"] == peaks["decaying"].lr
     assert first["rates"]["probed"]["constant"] == peaks["constant"].lr
+    assert peaks["constant"].probed
+    assert not peaks["step"].probed
     assert first["costs"]["probed"] == pytest.approx(found.cost)
     assert first["costs"]["1 sweep"] < first["costs"]["3 sweeps"] < first["costs"]["probed"]
     assert first["losses"] != second["losses"]

@@ -12,7 +12,7 @@ from lrtuner.sources import Adam, AdamW, Rmsprop, Sgd
 
 
 def probe(lr, loss, steps=50):
-    return Probe(lr=lr, steps=steps, seed=1, loss=loss, cost=0.5)
+    return Probe(kind="decaying", lr=lr, steps=steps, seed=1, loss=loss, cost=0.5)
 
 
 def walk(loss_at, start, bounds=None):

@@ -54,6 +54,10 @@ STATUSES = {
     "flat": (np.ones(100), "no_signal"),
     "flat at zero": (np.zeros(100), "no_signal"),
     "falling": (FALL, "did_not_diverge"),
+    "falling from the first update on": (
+        FALL[-1] * (1 + 4 * 0.7 ** np.arange(100)),
+        "did_not_diverge",
+    ),
     "rising": (FALL[::-1], "no_signal"),
     "flat, then rising": (RISE, "no_signal"),
     "falling, then rising": (curve(1.0), "ok"),

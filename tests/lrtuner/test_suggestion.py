@@ -38,7 +38,7 @@ def test_a_rate_that_stays_is_lower_than_one_that_is_passed_through():
 
 def test_probes_outvote_the_sweeps():
     analyses = swept(0.4)
-    found = suggest(analyses, ADAM, probed=Plateau(centre=0.02, low=0.01, high=0.03))
+    found = suggest(analyses, ADAM, probed={"decaying": Plateau(centre=0.02, low=0.01, high=0.03)})
     assert found.source == "probes"
     assert (found.low, found.high) == pytest.approx((0.002, 0.2))  # a decade to both sides
     decaying, flat = found.peaks["decaying"], found.peaks["constant"]
@@ -47,8 +47,19 @@ def test_probes_outvote_the_sweeps():
     assert found.peaks["cyclic"].base == pytest.approx(analyses[0].lr_start)
 
 
+def test_a_kind_that_was_probed_itself_is_not_carried_over():
+    own = Plateau(centre=0.003, low=0.002, high=0.004)
+    other = Plateau(centre=0.02, low=0.01, high=0.03)
+    found = suggest(swept(0.4), ADAM, probed={"constant": own, "decaying": other})
+    assert found.peaks["constant"].lr == 0.003
+    assert {kind for kind, peak in found.peaks.items() if peak.probed} == {"constant", "decaying"}
+    alone = suggest(swept(0.4), ADAM, probed={"constant": own}).peaks
+    assert alone["constant"].lr == 0.003 < alone["step"].lr < alone["decaying"].lr
+    assert alone["decaying"].low < alone["decaying"].lr < alone["decaying"].high
+
+
 def test_probes_need_no_sweep():
-    found = suggest([], ADAM, probed=Plateau(centre=0.02, low=0.01, high=0.03))
+    found = suggest([], ADAM, probed={"decaying": Plateau(centre=0.02, low=0.01, high=0.03)})
     assert found.source == "probes"
     assert found.peaks["cyclic"].base is None
 
@@ -70,10 +81,11 @@ def test_a_range_given_by_the_job_bounds_everything():
 
 
 def test_the_summary_tells_of_the_probes():
-    def probe(lr, loss):
-        return Probe(lr=lr, steps=90, seed=0, loss=loss, cost=0.25)
+    def probe(lr, loss, kind="decaying"):
+        return Probe(kind=kind, lr=lr, steps=90, seed=0, loss=loss, cost=0.25)
 
-    told = summary(swept(0.4), [probe(0.1, 2.0), probe(0.03, 0.75), probe(0.3, None)])[1]
+    probes = [probe(0.1, 2.0), probe(0.03, 0.75), probe(0.3, None)]
+    told = summary(swept(0.4), [*probes, probe(0.1, None, "constant")])[1]
     assert "1 of 1 sweeps agree" in told
-    assert told.endswith("3 probes of 90 updates: the held-out loss is lowest (0.75) at 0.03.")
-    assert summary([], [probe(0.1, None)])[1].endswith("1 probes of 90 updates all diverged.")
+    assert "3 probes of kind decaying, 90 updates each: the held-out loss is lowest (0.75)" in told
+    assert told.endswith("1 probes of kind constant, 90 updates each, all diverged.")

@@ -1,10 +1,13 @@
 """Probes: compressed whole trainings, on a real task, charged and kept within what is allowed."""
 
 import itertools
+from typing import get_args
 
+import numpy as np
 import pytest
 
-from lrtuner.range_test import plateau
+from lrtuner.candidates import typical
+from lrtuner.range_test import Kind, plateau, plateaus
 from tests.worker.conftest import task_of
 from worker import probes as probing
 from worker.probes import probes
@@ -21,7 +24,7 @@ def test_each_is_a_whole_decaying_schedule_over_half_of_the_steps(monkeypatch):
         return runs[-1][0]
 
     monkeypatch.setattr(probing, "train", recorded)
-    done = list(probes(task, 0.1, allowed=10.0))
+    done = list(probes(task, "decaying", 0.1, allowed=10.0))
     assert len(done) == len(runs) >= 3
     for probe, (run, rates) in zip(done, runs, strict=True):
         assert len(run.rates) == len(rates) == probe.steps == task.total_steps // 2
@@ -33,17 +36,48 @@ def test_each_is_a_whole_decaying_schedule_over_half_of_the_steps(monkeypatch):
         assert probe.cost == run.cost > 0.5
 
 
+@pytest.mark.parametrize(
+    ("asked", "made"),
+    [
+        ([], []),
+        (["step"], ["step"]),
+        (["cyclic", "decaying", "one_cycle"], ["decaying", "cyclic", "one_cycle"]),
+    ],
+)
+def test_the_kinds_asked_for_are_probed_decay_to_zero_first(asked, made):
+    task = task_of(search={"mode": "range_test"}, range_test={"probes": asked})
+    found = run_range_test(task)
+    assert list(dict.fromkeys(probe.kind for probe in found.probes)) == made
+    peaks = found.suggestion.peaks
+    assert {kind for kind, peak in peaks.items() if peak.probed} == set(made)
+    assert len({peak.lr for peak in peaks.values()}) >= 3
+
+
+def test_one_kind_is_enough_for_the_budget_of_a_search():
+    found = run_range_test(task_of(training={"batch_size": 16, "steps": 200}))
+    assert {probe.kind for probe in found.probes} == {"decaying"}
+    assert found.cost <= 2.8
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_what_stands_for_a_kind_peaks_where_it_is_asked_to(kind):
+    rates = typical(kind, 0.3, 60).values()
+    assert max(rates) == pytest.approx(0.3, rel=0.05)
+    assert (rates[-1] < 0.1) == (kind != "constant")
+    assert np.all(np.diff(rates) <= 1e-12) == (kind in ("constant", "step"))
+
+
 def test_all_share_one_seed_and_it_follows_from_the_jobs():
-    first = list(probes(task_of(seed=3), 0.1, allowed=10.0))
-    again = list(probes(task_of(seed=3), 0.1, allowed=10.0))
-    other = list(probes(task_of(seed=4), 0.1, allowed=10.0))
+    first = list(probes(task_of(seed=3), "decaying", 0.1, allowed=10.0))
+    again = list(probes(task_of(seed=3), "decaying", 0.1, allowed=10.0))
+    other = list(probes(task_of(seed=4), "decaying", 0.1, allowed=10.0))
     assert first == again
     assert len({probe.seed for probe in first}) == 1
     assert first[0].seed != other[0].seed
 
 
 def test_they_end_with_a_higher_loss_on_both_sides():
-    done = sorted(probes(task_of(), 0.001, allowed=20.0), key=lambda probe: probe.lr)
+    done = sorted(probes(task_of(), "decaying", 0.001, allowed=20.0), key=lambda probe: probe.lr)
     losses = [float("inf") if probe.loss is None else probe.loss for probe in done]
     assert 0 < losses.index(min(losses)) < len(losses) - 1
     assert plateau(done, 40) is not None
@@ -51,13 +85,13 @@ def test_they_end_with_a_higher_loss_on_both_sides():
 
 @pytest.mark.parametrize(("allowed", "steps"), [(2.4, 20), (1.9, 10), (1.2, 10), (0.9, None)])
 def test_they_stay_within_what_is_allowed_and_shrink_before_they_are_left_out(allowed, steps):
-    done = list(probes(task_of(), 0.1, allowed))
+    done = list(probes(task_of(), "decaying", 0.1, allowed))
     assert sum(probe.cost for probe in done) <= allowed
     assert {probe.steps for probe in done} == ({steps} if steps else set())
 
 
 def test_a_peak_that_diverges_is_a_result():
-    done = list(itertools.islice(probes(task_of(), 1e6, allowed=10.0), 2))
+    done = list(itertools.islice(probes(task_of(), "decaying", 1e6, allowed=10.0), 2))
     assert [probe.loss for probe in done] == [None, None]
     assert done[1].lr < done[0].lr
 
@@ -76,7 +110,9 @@ def test_the_range_test_ends_with_them_and_charges_them():
     updates = sum(one.updates for one in found.sweeps)
     assert found.cost == pytest.approx(updates / 40 + sum(probe.cost for probe in found.probes))
     assert found.suggestion.source == "probes"
-    assert found.suggestion.peaks["decaying"].lr == plateau(found.probes, 40).centre
+    for kind, told_of in plateaus(found.probes, 40).items():
+        assert found.suggestion.peaks[kind].lr == told_of.centre
+        assert found.suggestion.peaks[kind].probed
     assert [text.split()[0] for text in told] == ["sweep"] * 3 + ["probe"] * len(found.probes)
 
 

@@ -32,7 +32,14 @@ def find(tmp_path, monkeypatch, capfd):
 def test_it_says_the_peaks_and_writes_the_result_and_the_picture(find, tmp_path):
     done = find(JOB, "--output", "found.json", "--plot", "found.svg")
     assert done.exit_code == 0, done.output
-    for word in ("constant", "decaying", "one cycle", "cyclic", "over seeds", "search between"):
+    for word in (
+        "constant",
+        "decaying",
+        "one cycle",
+        "cyclic",
+        "within 1.25 times the lowest",
+        "search between",
+    ):
         assert word in done.stdout
     told = json.loads((tmp_path / "found.json").read_text())
     RangeTestResult.model_validate({k: told[k] for k in RangeTestResult.model_fields})
