@@ -156,11 +156,7 @@ class RangeTest(Strict):
     num_seeds: Annotated[int, Field(ge=1, le=20)] = 3
     spacing: Literal["exponential", "linear"] = "exponential"
     held_out: Annotated[int, Field(ge=0, le=1024)] = 0
-    probes: Annotated[list[Kind], AfterValidator(_no_doubles)] = [
-        "decaying",
-        "constant",
-        "one_cycle",
-    ]
+    probes: Annotated[list[Kind], AfterValidator(_no_doubles)] = ["decaying", "constant"]
 
     @model_validator(mode="after")
     def _range_is_upright(self) -> Self:

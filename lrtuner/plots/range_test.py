@@ -7,20 +7,21 @@ import numpy as np
 
 from lrtuner.plots._axis import Axis
 from lrtuner.plots._chart import Area, Band, Chart, Interval, Line, Mark, Points, Vertical
-from lrtuner.range_test import VOTES, Analysis, RangeTestResult, Sweep
+from lrtuner.range_test import VOTES, Analysis, Probe, RangeTestResult, Sweep
 
 _HEADROOM = 1.5
 """Losses above so many times the first are cut off: they only say that training has blown up."""
 
-_KINDS = {"constant": "peak, constant", "decaying": "peak, decaying", "cyclic": "cyclic"}
+_PROBED = 3
+"""The style of the first kind of probes: those before it are the seeds' of the sweeps."""
 
 
 def range_test_svg(result: RangeTestResult) -> str:
     """Raw points and smoothed curves per seed, each with a band of two standard errors.
 
     Over log rate; the losses are those that were analysed, held-out or training. With where they
-    diverge, the classical rules' votes, the bounds for the search, and the peak for kinds of
-    schedules with its interval over seeds.
+    diverge, the classical rules' votes, the held-out losses of the probes, the bounds for the
+    search, and the peak for each kind of schedule with its interval.
     """
     rates = [rate for sweep in result.sweeps for rate in sweep.lrs]
     losses = [loss for sweep in result.sweeps for loss in sweep.analysed if loss is not None]
@@ -41,6 +42,7 @@ def range_test_svg(result: RangeTestResult) -> str:
     marks += _noise(result.sweeps, result.analyses)
     for style, (sweep, analysis) in enumerate(zip(result.sweeps, result.analyses, strict=True)):
         marks += _seed(sweep, analysis, style)
+    marks += _probes(result.probes)
     return Chart(
         "LR range test",
         x=x,
@@ -59,6 +61,17 @@ def _seed(sweep: Sweep, analysis: Analysis, style: int) -> list[Mark]:
     if analysis.smoothed:
         label = f"seed {style + 1}, noise {analysis.noise or 0.0:.2g}"
         marks.append(Line(sweep.lrs[: len(analysis.smoothed)], analysis.smoothed, label, style))
+    return marks
+
+
+def _probes(probes: list[Probe]) -> list[Mark]:
+    """The held-out loss at the end of each probe, over its peak."""
+    marks: list[Mark] = []
+    for style, kind in enumerate(dict.fromkeys(probe.kind for probe in probes), start=_PROBED):
+        own = [(p.lr, p.loss, p.steps) for p in probes if p.kind == kind and p.loss is not None]
+        rates, losses, steps = zip(*sorted(own), strict=True) if own else ((), (), (0,))
+        label = f"probes, {kind.replace('_', ' ')}: held-out loss after {steps[0]} updates"
+        marks += [Line(rates, losses, label, style), Points(rates, losses, style=style)]
     return marks
 
 
@@ -88,9 +101,9 @@ def _suggested(result: RangeTestResult, x: Axis) -> list[Mark]:
     suggestion = result.suggestion
     low, high = max(suggestion.low, x.low), min(suggestion.high, x.high)
     marks: list[Mark] = [Band(low, high, "searched")] if low < high else []
-    for kind, label in _KINDS.items():
-        peak = suggestion.peaks[kind]
+    for kind, peak in suggestion.peaks.items():
         begin = peak.low if peak.base is None else peak.base
         if begin is not None and peak.high is not None:
+            label = f"{kind.replace('_', ' ')}, probed" if peak.probed else kind.replace("_", " ")
             marks.append(Interval(begin, peak.high, label, at=peak.lr))
     return marks

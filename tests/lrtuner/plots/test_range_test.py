@@ -2,6 +2,7 @@
 
 import math
 import xml.etree.ElementTree as ET
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,9 +10,12 @@ import pytest
 from lrtuner.plots import range_test_svg
 from lrtuner.range_test import (
     VOTES,
+    Kind,
+    Probe,
     RangeTestResult,
     Sweep,
     analyse,
+    plateaus,
     suggest,
     summary,
     sweep_rates,
@@ -58,8 +62,7 @@ def test_it_shows_every_seed_the_divergence_the_votes_and_the_suggestion():
         assert f"seed {seed}, noise" in shown
     assert "diverged" in shown
     assert "searched" in shown
-    assert "peak, constant" in shown
-    assert "peak, decaying" in shown
+    assert all(kind.replace("_", " ") in shown for kind in get_args(Kind))
     assert "training diverges between" in shown
     assert sum(name.replace("_", " ") in shown for name in VOTES) >= 3
 
@@ -115,3 +118,27 @@ def test_the_curve_that_was_analysed_is_shown_and_named():
     assert "held-out loss" in words(shown[1])
     nothing = range_test_svg(result(np.full(100, np.nan), held_out=True))
     assert "held-out loss" in words(nothing)
+
+
+def probe(kind, lr, loss):
+    return Probe(kind=kind, lr=lr, steps=50, seed=0, loss=loss, cost=0.5)
+
+
+def test_probes_are_drawn_where_they_ended_and_what_they_verified_is_marked():
+    probes = [probe("decaying", lr, loss) for lr, loss in ((0.1, 0.5), (0.03, 0.7), (0.3, None))]
+    probes += [probe("constant", lr, loss) for lr, loss in ((0.03, 0.6), (0.01, 0.9), (0.1, 1.4))]
+    found = result(curve(0))
+    told = suggest(found.analyses, (1e-3, 3e-3), probed=plateaus(probes, 100))
+    svg = range_test_svg(found.model_copy(update={"probes": probes, "suggestion": told}))
+    shown, y = Picture(svg), Picture(svg).y_axis
+    assert "decaying, probed" in shown.texts
+    assert "constant, probed" in shown.texts
+    assert "one cycle" in shown.texts
+    _, decaying, constant = paths(svg, "line")
+    assert y(decaying[:, 1]) == pytest.approx([0.7, 0.5], abs=0.02)  # by rate, none diverged
+    assert y(constant[:, 1]) == pytest.approx([0.9, 0.6, 1.4], abs=0.02)
+
+
+def test_probes_that_all_diverged_are_no_error():
+    probes = [probe("decaying", lr, None) for lr in (0.1, 0.03, 0.01)]
+    assert range_test_svg(result(curve(0)).model_copy(update={"probes": probes}))
