@@ -47,9 +47,9 @@ def find(
     """Run the LR range test of a job, here and without a service.
 
     Sweeps say where training diverges. Probes, which are trainings of half the length at a few
-    rates, say which peak to use for each kind of schedule. All of it costs two to three trainings;
-    search.budget.full_runs of the job bounds that, and below about 1.5 there is room for sweeps
-    alone. Needs lrtuner[worker].
+    rates, say which peak to use for each kind of schedule. All of it costs about four trainings;
+    search.budget.full_runs of the job bounds that, and with less there are fewer and shorter probes
+    or none. Needs lrtuner[worker].
     """
     require("worker")
     for file in (output, plot):
