@@ -97,8 +97,11 @@ def test_few_points_that_raise_or_give_any_number(num_steps, status):
     assert suggestion.source == ("range_test" if status == "ok" else "optimizer_default")
 
 
+ENDS = {"raises": ValueError("broken batch"), "cancelled": KeyboardInterrupt()}
+
+
 @pytest.mark.parametrize("optimizer_spec", OPTIMIZERS, ids=lambda o: o["name"])
-@pytest.mark.parametrize("fault", [None, "raises", "nan"])
+@pytest.mark.parametrize("fault", [None, "raises", "cancelled", "nan"])
 @pytest.mark.parametrize("model_spec", [{}, CONVNET], ids=["mlp", "convnet"])
 def test_a_state_that_is_not_put_back(optimizer_spec, fault, model_spec):
     task, model, optimizer = subject(optimizer=optimizer_spec, **model_spec)
@@ -112,12 +115,12 @@ def test_a_state_that_is_not_put_back(optimizer_spec, fault, model_spec):
         calls += 1
         random.random(), np.random.rand()
         value = loss_of(net, inputs, targets)
-        if fault == "raises" and calls == 13:
-            raise ValueError("broken batch")
+        if fault in ENDS and calls == 13:
+            raise ENDS[fault]
         return value * float("nan") if fault == "nan" and calls >= 13 else value
 
-    if fault == "raises":
-        with pytest.raises(ValueError, match="broken batch"):
+    if fault in ENDS:
+        with pytest.raises(type(ENDS[fault])):
             sweep(model, optimizer, task.batches(1, 100), loss, RATES, seed=1)
     else:
         told = sweep(model, optimizer, task.batches(1, 100), loss, RATES, seed=1)
