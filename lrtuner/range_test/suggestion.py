@@ -21,7 +21,8 @@ SHARES: dict[Kind, float] = {
 
 A rate that stays must be lower than one that is passed through. Over the tasks of
 `benchmarks.finder` these shares vary less than the distance of any best peak from the divergence
-point of a sweep: one kind that was probed says more of another than the sweeps do.
+point of a sweep: one kind that was probed says more of another than the sweeps do. The share of a
+constant rate is the least sure (far lower where there is dropout): it is best probed by itself.
 """
 
 DIVISOR = 4.5
@@ -109,17 +110,19 @@ def suggest(
 def summary(analyses: Sequence[Analysis], probes: Sequence[Probe] = ()) -> tuple[Status, str]:
     """The status of several sweeps together, and what they and the probes say in words."""
     status, told = _of_sweeps(analyses)
-    return status, " ".join([told, *_of_probes(probes)])
+    unseen = all(analysis.lr_diverged is None for analysis in analyses)
+    instead = ["The optimizer's usual rates stand in."] if unseen and not probes else []
+    return status, " ".join([told, *instead, *_of_probes(probes)])
 
 
 def _of_sweeps(analyses: Sequence[Analysis]) -> tuple[Status, str]:
     statuses: list[Status] = [analysis.status for analysis in analyses]
     usable = [a for a in analyses if a.lr_diverged is not None]
     if not statuses:
-        return "too_few_points", "The budget is too small for a sweep; usual rates stand in."
+        return "too_few_points", "The budget is too small for a sweep."
     if not usable:
         worst = max(statuses, key=statuses.count)
-        return worst, f"No sweep gave a usable signal ({worst}); usual rates stand in."
+        return worst, f"No sweep gave a usable signal ({worst})."
     points = [a.lr_diverged for a in usable if a.lr_diverged is not None]
     status: Status = "ok" if any(a.status == "ok" for a in usable) else "did_not_diverge"
     where = f"between {min(points):.3g} and {max(points):.3g}"

@@ -89,3 +89,5 @@ def test_the_summary_tells_of_the_probes():
     assert "1 of 1 sweeps agree" in told
     assert "3 probes of kind decaying, 90 updates each: the held-out loss is lowest (0.75)" in told
     assert told.endswith("1 probes of kind constant, 90 updates each, all diverged.")
+    assert "usual rates stand in" in summary([])[1]
+    assert "usual rates" not in summary([], [probe(0.1, 1.0)])[1]
