@@ -80,7 +80,7 @@ def restored(subject: Subject) -> Iterator[None]:
     finally:
         subject.put_back(saved)
         if fingerprint(subject.state()) != before:
-            raise RuntimeError("the state before the sweep could not be restored")
+            raise RuntimeError("the state before could not be restored")
 
 
 def fingerprint(state: Any) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from pydantic_core import PydanticCustomError
@@ -56,16 +57,21 @@ class Task:
             optimizer.register_step_pre_hook(lambda *_: _clip(model, norm))
         return optimizer
 
-    def batches(self, seed: int, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """`count` training batches, reshuffled each epoch; the same order for the same seed."""
+    def batches(self, seed: int, count: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """`count` training batches, reshuffled each epoch; the same order for the same seed.
+
+        With `start` so many batches are skipped first: what a run sees after `start` updates.
+        """
+        train = self.data.train
+        for index in islice(self._order(seed), start, start + count):
+            yield train.inputs.index_select(0, index), train.targets.index_select(0, index)
+
+    def _order(self, seed: int) -> Iterator[Tensor]:
+        """The examples of one batch after another, without an end."""
         generator = torch.Generator().manual_seed(derived_seed(seed, "order"))
-        train, size = self.data.train, self.batch_size
-        left = count
-        while left > 0:
-            order = torch.randperm(len(train), generator=generator).to(self.device)
-            for index in order.split(size)[: min(left, self.steps_per_epoch)]:
-                yield train.inputs.index_select(0, index), train.targets.index_select(0, index)
-            left -= self.steps_per_epoch
+        while True:
+            order = torch.randperm(len(self.data.train), generator=generator).to(self.device)
+            yield from order.split(self.batch_size)[: self.steps_per_epoch]
 
 
 def _clip(model: nn.Module, norm: float) -> None:

@@ -1,17 +1,21 @@
-"""One run: the plain loop, with the learning rate of every update written from the schedule."""
+"""Runs: the plain loop, with the learning rate of every update written from the schedule."""
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from lrtuner.budget import evaluation_steps, run_cost
 from lrtuner.evidence import LossCurve
 from lrtuner.lifecycle import TrialState
+from lrtuner.trunks import Stretch, prefix_tree
 from worker.data import Split
+from worker.snapshot import Subject, restored
 from worker.task import Task, evaluate, loss_of
 
 CHECK_EVERY = 25
@@ -23,12 +27,19 @@ DIVERGENCE_FACTOR = 4.0
 
 @dataclass
 class Run:
-    """What one training gave: `rates` as the optimizer had them, `metrics` as last evaluated."""
+    """What one training gave: `rates` as the optimizer had them, `metrics` as last evaluated.
+
+    `cost`, in full-training equivalents, and `seconds` are what was spent for this run. Updates and
+    evaluations that several runs have in common are charged once, to the first of them that had not
+    ended: over all runs they sum to what was really spent. `alone` is what the run would have cost
+    by itself.
+    """
 
     state: TrialState
     updates: int
     rates: list[float]
     cost: float
+    alone: float
     seconds: float
     curve: LossCurve
     metrics: dict[str, float | None] = field(default_factory=dict)
@@ -42,61 +53,189 @@ def train(task: Task, rates: Sequence[float], seed: int, *, test: bool = False) 
     is evaluated at the end too. Only divergence ends a run early: a loss that is not finite, or
     that has grown to several times its first value.
     """
-    began = time.monotonic()
-    model = task.model(seed)
-    optimizer = task.optimizer(model, lr=rates[0])
-    journey = _Journey(task, model, len(rates), test=test)
-    for step, (inputs, targets) in enumerate(task.batches(seed, len(rates))):
-        for group in optimizer.param_groups:
-            group["lr"] = rates[step]
-        optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(model, inputs, targets)
-        loss.backward()
-        optimizer.step()
-        if not journey.goes_on(optimizer.param_groups[0]["lr"], loss.detach()):
-            break
-    return journey.run(time.monotonic() - began)
+    [(_, run)] = train_together(task, [rates], seed, test=test)
+    return run
+
+
+def train_together(
+    task: Task, sequences: Sequence[ArrayLike], seed: int, *, test: bool = False
+) -> Iterator[tuple[int, Run]]:
+    """Train a run for each sequence of rates, and what several of them start with only once.
+
+    Each is the run that `train` makes of its rates: bit for bit on the CPU, `cost` and `seconds`
+    apart. Yields positions in `sequences` and their runs, each as soon as it ends.
+
+    Where runs part, the state is kept until all but the last branch, in the order of `sequences`,
+    have been trained. So least is kept at a time where those that leave early come first: of
+    cooldowns the longest. Whatever the model raises is raised here and ends all runs that are left.
+
+    Args:
+        task: what is trained.
+        sequences: one or more sequences of at least one rate each; their lengths may differ.
+        seed: the seed of every run.
+        test: whether to evaluate the test split at the end of each run.
+    """
+    training = _Training(task, sequences, seed, test=test)
+    devices = [task.device] if task.device.type == "cuda" else []
+    for ended in training.grow(prefix_tree(sequences)):
+        # what happens between two runs neither moves the generators nor counts as training
+        with torch.random.fork_rng(devices):
+            yield ended
+        training.charged_until = time.monotonic()
+
+
+class _Training:
+    """One model on its way through the tree, and the journeys that it makes for the runs."""
+
+    def __init__(
+        self, task: Task, sequences: Sequence[ArrayLike], seed: int, *, test: bool
+    ) -> None:
+        self.charged_until = time.monotonic()
+        self.task, self.seed, self.test = task, seed, test
+        self.sequences = [np.asarray(rates, dtype=np.float64).tolist() for rates in sequences]
+        self.journeys = [_Journey(i, task, len(rates)) for i, rates in enumerate(self.sequences)]
+        self.model = task.model(seed)
+        self.optimizer = task.optimizer(self.model, lr=self.sequences[0][0])
+
+    def grow(self, stretch: Stretch) -> Iterator[tuple[int, Run]]:
+        """Train a stretch and all that follows it; yields the runs as they end."""
+        yield from self._train(stretch)
+        branches = [branch for branch in stretch.branches if self._going(branch)]
+        for branch in branches[:-1]:
+            with restored(Subject(self.model, self.optimizer)):
+                yield from self.grow(branch)
+        if branches:
+            yield from self.grow(branches[-1])
+
+    def _train(self, stretch: Stretch) -> Iterator[tuple[int, Run]]:
+        """Train one stretch, for as long as it has a run that has not ended."""
+        rates = self.sequences[stretch.runs[0]]
+        batches = self.task.batches(self.seed, stretch.stop - stretch.start, stretch.start)
+        updates = stretch.start
+        for stop in self._stops(stretch):
+            going = self._going(stretch)
+            if not going:
+                return
+            self._update(rates[updates:stop], batches, going)
+            self._evaluate(going)
+            yield from ((j.position, j.run()) for j in going if j.ended)
+            updates = stop
+
+    def _stops(self, stretch: Stretch) -> list[int]:
+        """After how many updates one of the runs looks at its losses or is evaluated."""
+        stops = {stretch.stop, *range(0, stretch.stop, CHECK_EVERY)}
+        stops.update(*(self.journeys[run].evaluate_after for run in stretch.runs))
+        return sorted(stop for stop in stops if stretch.start < stop <= stretch.stop)
+
+    def _going(self, stretch: Stretch) -> list["_Journey"]:
+        return [self.journeys[run] for run in stretch.runs if not self.journeys[run].ended]
+
+    def _update(
+        self,
+        rates: Sequence[float],
+        batches: Iterator[tuple[Tensor, Tensor]],
+        journeys: Sequence["_Journey"],
+    ) -> None:
+        """Make an update at each of the rates, and tell the journeys."""
+        used: list[float] = []
+        losses: list[Tensor] = []  # on the device, not looked at yet
+        for rate in rates:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            loss = loss_of(self.model, *next(batches))
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)  # a state that is kept needs no gradients
+            used.append(self.optimizer.param_groups[0]["lr"])
+            losses.append(loss.detach())
+        fresh = torch.stack(losses).tolist()
+        for journey in journeys:
+            journey.go_on(used, fresh)
+        journeys[0].charge(updates=len(used), seconds=self._uncharged())
+
+    def _evaluate(self, journeys: Sequence["_Journey"]) -> None:
+        asking = [j for j in journeys if j.at_point and not j.reason]
+        self._measure("val", self.task.data.validation, asking)
+        if self.test:
+            arrived = [j for j in asking if j.ended and not j.reason]
+            self._measure("test", self.task.data.test, arrived)
+
+    def _measure(self, name: str, split: Split, asking: Sequence["_Journey"]) -> None:
+        if not asking:
+            return
+        measured = evaluate(self.model, split)
+        for journey in asking:
+            journey.measured(name, measured, len(split))
+        asking[0].charge(evaluated=len(split), seconds=self._uncharged())
+
+    def _uncharged(self) -> float:
+        """Seconds since the last call."""
+        before, self.charged_until = self.charged_until, time.monotonic()
+        return self.charged_until - before
 
 
 class _Journey:
     """Losses and evaluations of one run as it goes; decides whether it has diverged."""
 
-    def __init__(self, task: Task, model: nn.Module, steps: int, *, test: bool) -> None:
-        self.task, self.model, self.test = task, model, test
+    def __init__(self, position: int, task: Task, steps: int) -> None:
+        self.position, self.task, self.steps = position, task, steps
         size = len(task.data.validation)
         self.evaluate_after = set(evaluation_steps(steps, task.batch_size, size))
         self.rates: list[float] = []
-        self.losses: list[Tensor] = []  # on the device, not looked at yet
+        self.since_look: list[float] = []
         self.since_point: list[float] = []
-        self.first_loss: float | None = None
+        self.first_loss = math.nan
         self.points: list[tuple[int, float, float]] = []
-        self.updates = self.evaluated = 0
+        self.evaluated = self.charged_updates = self.charged_evaluated = 0
+        self.seconds = 0.0
         self.metrics: dict[str, float | None] = {}
         self.reason: str | None = None
 
-    def goes_on(self, rate: float, loss: Tensor) -> bool:
-        """Take note of one update, made at `rate`; False when the run must end."""
-        self.losses.append(loss)
-        self.rates.append(rate)
-        self.updates += 1
-        at_point = self.updates in self.evaluate_after
-        if not at_point and self.updates % CHECK_EVERY:
-            return True
-        if not self._look():
-            return False
-        return not at_point or self._evaluate()
+    @property
+    def updates(self) -> int:
+        return len(self.rates)
 
-    def run(self, seconds: float) -> Run:
+    @property
+    def at_point(self) -> bool:
+        return self.updates in self.evaluate_after
+
+    @property
+    def ended(self) -> bool:
+        return self.reason is not None or self.updates == self.steps
+
+    def go_on(self, rates: Sequence[float], losses: Sequence[float]) -> None:
+        """Take note of updates; look at the losses where this run does, whoever shares them."""
+        if not self.rates:
+            self.first_loss = losses[0]
+        self.rates += rates
+        self.since_look += losses
+        self.since_point += losses
+        if self.at_point or self.updates % CHECK_EVERY == 0:
+            self._look()
+
+    def measured(self, name: str, values: dict[str, float], examples: int) -> None:
+        """Take note of an evaluation of the split `name`."""
+        self.evaluated += examples
+        self.metrics |= {f"{name}_{key}": finite_or_none(value) for key, value in values.items()}
+        if name == "val":
+            self._add_point(values["loss"])
+
+    def charge(self, *, updates: int = 0, evaluated: int = 0, seconds: float) -> None:
+        """Take note of what was spent for this run."""
+        self.charged_updates += updates
+        self.charged_evaluated += evaluated
+        self.seconds += seconds
+
+    def run(self) -> Run:
         state = TrialState.DIVERGED if self.reason else TrialState.COMPLETE
         steps, train, validation = zip(*self.points, strict=True) if self.points else ((), (), ())
         return Run(
             state=state,
             updates=self.updates,
             rates=self.rates,
-            cost=run_cost(
-                self.updates, self.evaluated, self.task.batch_size, self.task.total_steps
-            ),
-            seconds=seconds,
+            cost=self._cost(self.charged_updates, self.charged_evaluated),
+            alone=self._cost(self.updates, self.evaluated),
+            seconds=self.seconds,
             curve=LossCurve(
                 steps=list(steps),
                 train_loss=[finite_or_none(x) for x in train],
@@ -106,46 +245,29 @@ class _Journey:
             reason=self.reason,
         )
 
-    def _look(self) -> bool:
-        fresh = torch.stack(self.losses).tolist()
-        self.losses.clear()
-        self.since_point += fresh
-        if self.first_loss is None:
-            self.first_loss = fresh[0]
-        mean = math.fsum(fresh) / len(fresh) if all(map(math.isfinite, fresh)) else math.nan
-        if not math.isfinite(mean):
-            first = next(i for i, loss in enumerate(fresh) if not math.isfinite(loss))
-            return self._diverged(
-                f"loss not finite at update {self.updates - len(fresh) + first + 1}"
-            )
-        if mean > DIVERGENCE_FACTOR * self.first_loss:
-            return self._diverged(
-                f"mean loss {mean:.4g} over updates {self.updates - len(fresh) + 1} to "
-                f"{self.updates} is over {DIVERGENCE_FACTOR:g} times the first loss "
-                f"{self.first_loss:.4g}"
-            )
-        return True
+    def _cost(self, updates: int, evaluated: int) -> float:
+        return run_cost(updates, evaluated, self.task.batch_size, self.task.total_steps)
 
-    def _evaluate(self) -> bool:
-        measured = self._measure("val", self.task.data.validation)
+    def _look(self) -> None:
+        fresh, self.since_look = self.since_look, []
+        before = self.updates - len(fresh)
+        broken = next((i for i, loss in enumerate(fresh) if not math.isfinite(loss)), None)
+        if broken is not None:
+            self.reason = f"loss not finite at update {before + broken + 1}"
+            return
+        mean = math.fsum(fresh) / len(fresh)
+        if mean > DIVERGENCE_FACTOR * self.first_loss:
+            self.reason = (
+                f"mean loss {mean:.4g} over updates {before + 1} to {self.updates} is over "
+                f"{DIVERGENCE_FACTOR:g} times the first loss {self.first_loss:.4g}"
+            )
+
+    def _add_point(self, loss: float) -> None:
         train_loss = math.fsum(self.since_point) / len(self.since_point)
         self.since_point.clear()
-        self.points.append((self.updates, train_loss, measured["loss"]))
-        if not math.isfinite(measured["loss"]):
-            return self._diverged(f"validation loss not finite after update {self.updates}")
-        if self.test and self.updates == max(self.evaluate_after):
-            self._measure("test", self.task.data.test)
-        return True
-
-    def _measure(self, name: str, split: Split) -> dict[str, float]:
-        measured = evaluate(self.model, split)
-        self.evaluated += len(split)
-        self.metrics |= {f"{name}_{k}": finite_or_none(value) for k, value in measured.items()}
-        return measured
-
-    def _diverged(self, reason: str) -> bool:
-        self.reason = reason
-        return False
+        self.points.append((self.updates, train_loss, loss))
+        if not math.isfinite(loss):
+            self.reason = f"validation loss not finite after update {self.updates}"
 
 
 def full_cost(task: Task, *, test: bool) -> float:

@@ -189,7 +189,7 @@ def _usual(default_lrs: tuple[float, ...]) -> Suggestion:
 def _bounded(found: Suggestion, low: float, high: float) -> Suggestion:
     peaks = {}
     for kind, peak in found.peaks.items():
-        rates = peak.model_dump(exclude_none=True).items()
+        rates = peak.model_dump(exclude={"probed"}, exclude_none=True).items()
         inside = {name: min(max(rate, low), high) for name, rate in rates}
         peaks[kind] = peak.model_copy(update=inside)
     return Suggestion(low=low, high=high, peaks=peaks, source="job")
