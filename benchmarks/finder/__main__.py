@@ -7,7 +7,8 @@ Every finder sweeps the same tasks on the same seeds, from 1e-6 to 10, in 60, 10
 Its suggestions are judged by the test loss that whole trainings really reach, under a constant
 rate, a one-cycle, and a cosine with warmup (with --schedules also step and cyclic). Where a
 finder's default range is another, suggestions from that range, with 100 updates, are a row of their
-own. Fixed rates are rows too. The cost of a suggestion is in whole trainings.
+own. Fixed rates are rows too, and the centre of the grid itself: it is above 1 by noise alone. The
+cost of a suggestion is in whole trainings.
 
 The jobs in benchmarks/finder/held_out were not looked at when our finder was made.
 
@@ -28,7 +29,7 @@ from typing import Any
 
 from benchmarks.finder.environments import PEERS, ROOT, python_of
 from benchmarks.finder.report import tables
-from benchmarks.finder.scoring import SCHEDULES, USUAL, Found
+from benchmarks.finder.scoring import SCHEDULES, USUAL, Curve, Found
 from benchmarks.finder.serving import Lengths, Request
 from benchmarks.finder.tasks import TASKS, load
 from benchmarks.finder.truth import GRID, curves
@@ -52,7 +53,7 @@ def main() -> None:
         tasks, grid, asked.grid_seeds, asked.cache / "truth", asked.processes, asked.schedules
     )
     default_lrs = {task: load(task).spec.optimizer.default_lrs for task in tasks}
-    rows = _fixed(default_lrs)
+    rows = _fixed(default_lrs) | _centres(truth, len(grid) * asked.grid_seeds)
     replies = {}
     for finder in ["ours", *asked.peers]:
         replies[finder] = _ask(finder, tasks, asked)
@@ -160,6 +161,15 @@ def _fixed(default_lrs: Mapping[str, Sequence[float]]) -> dict[str, list[Found]]
         ]
         for name, pick in (("lower", min), ("higher", max))
     }
+
+
+def _centres(truth: Mapping[str, Mapping[str, Curve]], cost: int) -> dict[str, list[Found]]:
+    """The middle of the grid's own good rates, as if a finder had trained all of it."""
+    found = [
+        Found(task, 0, 0, {name: curve.centre for name, curve in curves.items()}, cost)
+        for task, curves in truth.items()
+    ]
+    return {"the whole grid's centre": found}
 
 
 if __name__ == "__main__":

@@ -168,18 +168,18 @@ def _transformer() -> nn.Module:
     return gpt.build(Gpt(args=GptArgs(width=32, num_layers=1)), _code())
 
 
-def _pretrained_convnet() -> nn.Module:
+def _pretrained_convnet(weights: dict[str, Tensor]) -> nn.Module:
     """Trained on the digits 0 to 4, with a new last layer for the other five."""
     model = _convnet(classes=5)
-    model.load_state_dict(_weights_after_low_digits())
+    model.load_state_dict(weights)
     model[-1] = nn.Linear(128, 5)
     return model
 
 
-def _pretrained_transformer() -> nn.Module:
+def _pretrained_transformer(weights: dict[str, Tensor]) -> nn.Module:
     """Trained on code."""
     model = _transformer()
-    model.load_state_dict(_weights_after_code())
+    model.load_state_dict(weights)
     return model
 
 
@@ -237,10 +237,18 @@ REFERENCE: dict[str, Callable[[], Task]] = {
 
 HARDER: dict[str, Callable[[], Task]] = {
     "finetune-cnn": lambda: _task(
-        _few_high_digits(), _pretrained_convnet, ADAMW, batch_size=16, steps=100
+        _few_high_digits(),
+        partial(_pretrained_convnet, _weights_after_low_digits()),
+        ADAMW,
+        batch_size=16,
+        steps=100,
     ),
     "finetune-text": lambda: _task(
-        _prose(), _pretrained_transformer, ADAMW, batch_size=8, steps=150
+        _prose(),
+        partial(_pretrained_transformer, _weights_after_code()),
+        ADAMW,
+        batch_size=8,
+        steps=150,
     ),
     "small-batch": lambda: _task(_digits(), partial(_mlp, 64), MOMENTUM, batch_size=8, steps=600),
     "narrow": lambda: _task(

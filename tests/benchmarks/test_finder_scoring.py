@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from benchmarks.finder.scoring import SCHEDULES, Curve, Found, drifts, scatters, score
@@ -61,3 +63,10 @@ def test_drift_and_scatter_are_those_of_the_worst_schedule():
 def test_one_length_has_no_drift_and_one_seed_no_scatter():
     assert drifts([found("a", 0.1), found("a", 0.2, seed=1)]) == {}
     assert scatters([found("a", 0.1), found("a", 0.2, points=300)]) == {}
+
+
+def test_the_centre_of_a_curve_is_weighted_by_the_cubed_inverse_of_the_loss():
+    even = Curve([0.01, 0.1, 1.0], [0.2, 0.2, 0.2])
+    assert math.isclose(even.centre, 0.1)
+    tilted = Curve([0.01, 0.1], [0.4, 0.2])
+    assert math.isclose(math.log10(tilted.centre), -(1 + 2 / 8) / (1 + 1 / 8))
