@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrtuner.budget import evaluation_steps, plan, run_cost, sweep_size
+from lrtuner.budget import evaluation_steps, plan, probe_steps, run_cost, sweep_size
 
 
 def test_a_whole_run_without_evaluation_costs_one():
@@ -40,3 +40,11 @@ def test_the_documented_budget_gets_its_five_pairs():
     made = plan(30.0, 0.6, 1.03, 5)
     assert (made.pairs, made.finalists) == (5, 3)
     assert made.search_until == pytest.approx(30 - 14 * 1.03)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "total_steps", "steps"),
+    [(2.2, 400, 200), (2.0, 400, 100), (1.1, 400, 100), (1.0, 400, 0), (9, 20, 10), (9, 18, 0)],
+)
+def test_probes_are_as_long_as_four_of_them_fit_but_not_too_short(allowed, total_steps, steps):
+    assert probe_steps(allowed, 1.05, total_steps) == steps

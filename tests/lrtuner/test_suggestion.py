@@ -52,6 +52,7 @@ def test_a_kind_that_was_probed_itself_is_not_carried_over():
     other = Plateau(centre=0.02, low=0.01, high=0.03)
     found = suggest(swept(0.4), ADAM, probed={"constant": own, "decaying": other})
     assert found.peaks["constant"].lr == 0.003
+    assert found.peaks["step"].lr == pytest.approx(0.75 * 0.02)  # like decay to zero
     assert {kind for kind, peak in found.peaks.items() if peak.probed} == {"constant", "decaying"}
     alone = suggest(swept(0.4), ADAM, probed={"constant": own}).peaks
     assert alone["constant"].lr == 0.003 < alone["step"].lr < alone["decaying"].lr
@@ -78,6 +79,9 @@ def test_a_range_given_by_the_job_bounds_everything():
     found = suggest(swept(1.0), ADAM, (1e-4, 1e-2))
     assert (found.low, found.high, found.source) == (1e-4, 1e-2, "job")
     assert {peak.lr for peak in found.peaks.values()} == {1e-2}
+    probed = {"decaying": Plateau(centre=0.02, low=0.001, high=0.03)}
+    bounded = suggest(swept(1.0), ADAM, (1e-4, 1e-2), probed).peaks["decaying"]
+    assert (bounded.low, bounded.lr, bounded.high, bounded.probed) == (0.001, 0.01, 0.01, True)
 
 
 def test_the_summary_tells_of_the_probes():

@@ -65,7 +65,9 @@ def test_the_usual_rates_of_the_optimizer_are_among_the_first_trials(name, sourc
 
 def test_usual_rates_that_the_job_rules_out_are_not():
     spec = spec_of(search={"lr_range": [0.02, 1.0]})
-    assert linear_peaks(planned(spec, suggestion(), bowl(0.05), most=3)) == [0.05, 0.1]
+    peaks = linear_peaks(planned(spec, suggestion(), bowl(0.05)))
+    assert peaks[:2] == [0.05, 0.1]
+    assert 0.01 not in peaks
 
 
 def test_the_peak_is_bracketed_after_the_families():

@@ -90,6 +90,11 @@ def test_they_stay_within_what_is_allowed_and_shrink_before_they_are_left_out(al
     assert {probe.steps for probe in done} == ({steps} if steps else set())
 
 
+def test_a_long_way_to_the_best_peak_ends_with_what_is_allowed():
+    done = list(probes(task_of(), "decaying", 1e-6, 2.4))
+    assert 2.4 - 0.6 < sum(probe.cost for probe in done) <= 2.4
+
+
 def test_a_peak_that_diverges_is_a_result():
     done = list(itertools.islice(probes(task_of(), "decaying", 1e6, allowed=10.0), 2))
     assert [probe.loss for probe in done] == [None, None]
