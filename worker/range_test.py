@@ -73,7 +73,7 @@ class _RangeTest:
                 return
             rates = sweep_rates(asked.min_lr, asked.max_lr, num_steps, asked.spacing)
             seed = derived_seed(self.spec.seed, "sweep", index)
-            self.sweeps.append(_one_sweep(self.task, rates, seed))
+            self.sweeps.append(one_sweep(self.task, rates, seed))
             self.analyses.append(analyse(self.sweeps[-1]))
             self.tell(f"sweep {index + 1} of {num_seeds} done: {self.analyses[-1].status}")
 
@@ -123,7 +123,8 @@ def _after_decaying(kind: Kind) -> bool:
     return kind != "decaying"
 
 
-def _one_sweep(task: Task, rates: list[float], seed: int) -> Sweep:
+def one_sweep(task: Task, rates: list[float], seed: int) -> Sweep:
+    """Sweep a fresh model through the rates, as the job trains."""
     model = task.model(seed)
     optimizer = task.optimizer(model, lr=rates[0])
     batches, held_out = task.batches(seed, len(rates)), _held_out(task, seed)

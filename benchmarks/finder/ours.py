@@ -19,8 +19,8 @@ from lrtuner.range_test import (
     sweep_rates,
 )
 from worker.probes import probes
-from worker.sweep import sweep
-from worker.task import Task, loss_of
+from worker.range_test import one_sweep
+from worker.task import Task
 
 SWEEPS = 3
 
@@ -72,10 +72,7 @@ def make_sweep(task: Task, seed: int, index: int, lengths: serving.Lengths) -> S
     """One of the sweeps of a job with that seed."""
     chosen = derived_seed(seed, "sweep", index)
     rates = sweep_rates(lengths.low, lengths.high, lengths.points)
-    model = task.model(chosen)
-    optimizer = task.optimizer(model, lr=rates[0])
-    batches = task.batches(chosen, len(rates))
-    return sweep(model, optimizer, batches, loss_of, rates, seed=chosen)
+    return one_sweep(task, rates, chosen)
 
 
 def read(task: Task, sweeps: Sequence[Sweep], done: Sequence[Probe] = ()) -> Suggestion:
