@@ -34,19 +34,34 @@ class LossCurve(Record):
     val_loss: list[float | None]
 
 
+Purpose = Literal[
+    "peak", "screen", "rung", "final", "recommended", "reference", "comparison",
+    "search", "baseline", "finalist",
+]  # fmt: skip
+
+
 class TrialRecord(Record):
     """One training run: what was asked, what it gave, what it cost.
 
-    `purpose` says why it ran: a candidate of the `search`, a tuning run of the `baseline`, a
-    `finalist` on another seed, or one side of a confirmation pair (`recommended`, `reference`).
-    `arm` names the schedule within the job: runs of the same arm differ in their seed only.
-    `cost` is in full-training equivalents, evaluation included. `rates_digest` is the SHA-256 of
+    `purpose` says why it ran: to find the `peak` of the baseline's shape, to `screen` candidates
+    over the shortest horizon, on a longer `rung`, as a `final` over the whole one, as one side of a
+    confirmation pair (`recommended`, `reference`), or with an optimizer for `comparison`. `origin`
+    says who proposed it. The horizon is that of its `schedule`.
+
+    `shape` names the schedule but for its peak and its horizon, `arm` the whole schedule: runs of
+    the same arm differ in their seed only. `value` is the metric that decides.
+
+    `cost` is what was spent, in full-training equivalents, evaluation included; `alone` what the
+    run would have cost had it not shared its beginning with others. `gradient_norms`, where they
+    were measured, are the mean norms over equal parts of the run. `rates_digest` is the SHA-256 of
     the rates that the updates were really made with, as little-endian float64.
     """
 
     number: int
     phase: Stage
-    purpose: Literal["search", "baseline", "finalist", "recommended", "reference"]
+    purpose: Purpose
+    origin: str = ""
+    shape: str = ""
     arm: str
     params: dict[str, Any] | None = None
     schedule: Schedule
@@ -55,9 +70,11 @@ class TrialRecord(Record):
     value: float | None = None
     metrics: dict[str, float | None] = {}
     curve: LossCurve | None = None
+    gradient_norms: list[float] | None = None
     updates: int = 0
     rates_digest: str | None = None
     cost: float = 0.0
+    alone: float = 0.0
     seconds: float | None = None
     error: Failure | None = None
 

@@ -1,7 +1,7 @@
 """A job: what to train, what to minimise, how much to spend, and what to compare with."""
 
 import hashlib
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -19,6 +19,11 @@ DEFAULT_PAIRS = 5
 MIN_FULL_RUNS = 3
 """A search below this could not even try a schedule beside its baseline."""
 
+Comparison = Literal["schedule_free", "prodigy"]
+"""Optimizers that need no schedule of their own."""
+
+Name = TypeVar("Name", bound=str)
+
 
 def _known_families(value: Any) -> Any:
     unknown = [name for name in value if name not in SEARCHED] if isinstance(value, list) else []
@@ -30,9 +35,9 @@ def _known_families(value: Any) -> Any:
     return value
 
 
-def _no_doubles(value: list[Kind]) -> list[Kind]:
+def _no_doubles(value: list[Name]) -> list[Name]:
     if len(set(value)) != len(value):
-        raise ValueError("a kind is named twice")
+        raise ValueError("one is named twice")
     return value
 
 
@@ -105,7 +110,12 @@ class Search(Strict):
     """Which families to search, between which peak rates, how long, and how often to confirm.
 
     In the mode `range_test` nothing is searched: sweeps and probes alone say which peak to use. A
-    full search needs a budget of at least 3 full runs, a range test just more than 0.
+    full search needs a budget of at least 3 of its longest runs, a range test just more than 0.
+
+    `sampler` proposes what the planned candidates leave out: `tpe` (a tree-structured Parzen
+    estimator), `gp` (a Gaussian process) or `random`. `horizon_fraction` below 1 trains at most
+    that share of the steps and carries the result to the full length. `compare` names optimizers
+    without a schedule that the recommendation is compared with, one run each.
     """
 
     mode: Literal["full", "range_test"] = "full"
@@ -113,6 +123,9 @@ class Search(Strict):
     lr_range: Annotated[list[PositiveLR], Field(min_length=2, max_length=2)] | None = None
     budget: Budget = Budget()
     confirm_pairs: Annotated[int, Field(ge=0, le=100)] = DEFAULT_PAIRS
+    sampler: Literal["tpe", "gp", "random"] = "tpe"
+    horizon_fraction: Annotated[float, Field(ge=0.01, le=1)] = 1.0
+    compare: Annotated[list[Comparison], AfterValidator(_no_doubles)] = []
 
     @model_validator(mode="after")
     def _range_is_upright(self) -> Self:
@@ -123,8 +136,9 @@ class Search(Strict):
 
     @model_validator(mode="after")
     def _budget_is_enough(self) -> Self:
-        if self.mode == "full" and self.budget.full_runs < MIN_FULL_RUNS:
-            told = f"a full search needs at least {MIN_FULL_RUNS}, got {self.budget.full_runs:g}"
+        least = MIN_FULL_RUNS * self.horizon_fraction
+        if self.mode == "full" and self.budget.full_runs < least:
+            told = f"a full search needs at least {least:g}, got {self.budget.full_runs:g}"
             raise does_not_fit("budget.full_runs", told)
         return self
 
