@@ -11,8 +11,22 @@ FORWARD_SHARE = 1.0 / 3.0
 EVALUATION_SHARE = 0.05
 """The most that evaluation along a run may add to its cost."""
 
-RANGE_TEST_SHARE = 0.1
-"""The most of a budget that the range test may take."""
+MAX_EVALUATIONS = 8
+
+TARGET_EVALUATION_SHARE = 0.2
+"""The same for a run to a target, which saves more where it ends early."""
+
+MAX_TARGET_EVALUATIONS = 40
+"""A run to a target ends at an evaluation, so its length is known to 1 / 40 of the horizon."""
+
+SWEEP_SHARE = 0.05
+"""The most of a search's budget that the sweeps of its range test may take."""
+
+PROBE_SHARE = 0.35
+"""The most of it that probes may take: the first runs of the search, and the most telling."""
+
+FURTHER_PROBE_SHARE = 0.1
+"""Kinds other than the first are probed while the range test has cost less than this."""
 
 PROBE_HORIZONS = (0.5, 0.25)
 """What part of the full horizon a probe trains for: the longest for which enough probes fit.
@@ -25,13 +39,12 @@ LEAST_PROBE_STEPS = 10
 LEAST_PROBES = 4
 """So many find the lowest of their losses on most tasks; fewer than fit are not begun."""
 
-CONFIRM_SHARE = 0.5
-"""The most of a budget that is kept for confirmation pairs."""
+SEARCH_FIRST = 8.0
+"""So many full runs go to the search before any are kept to confirm what it finds."""
 
-MIN_SEARCH_RUNS = 6
-"""Runs that the search gets before anything is kept for what follows it."""
-
-MAX_FINALISTS = 3
+RUNGS = (0.25, 0.5, 1.0)
+"""The parts of the full horizon that schedules are compressed to. Below a quarter, what is best
+over the whole cannot be told from what diverges."""
 
 
 def run_cost(updates: int, evaluated: int, batch_size: int, total_steps: int) -> float:
@@ -39,10 +52,21 @@ def run_cost(updates: int, evaluated: int, batch_size: int, total_steps: int) ->
     return (updates + FORWARD_SHARE * evaluated / batch_size) / total_steps
 
 
-def evaluation_steps(total_steps: int, batch_size: int, num_validation: int) -> list[int]:
-    """After how many updates to evaluate: up to 8 times within the share, the last included."""
-    affordable = int(EVALUATION_SHARE * total_steps * batch_size / (FORWARD_SHARE * num_validation))
-    count = max(1, min(8, affordable, total_steps))
+def evaluation_steps(
+    total_steps: int, batch_size: int, evaluated: int, *, to_target: bool = False
+) -> list[int]:
+    """After how many updates to evaluate, at equal distances: the last included.
+
+    Up to 8 times and 5 % of the run's cost, in a run to a target 40 times and 20 %, but at least
+    once. `evaluated` is the number of examples that each evaluation sees.
+    """
+    most, share = (
+        (MAX_TARGET_EVALUATIONS, TARGET_EVALUATION_SHARE)
+        if to_target
+        else (MAX_EVALUATIONS, EVALUATION_SHARE)
+    )
+    affordable = int(share * total_steps * batch_size / (FORWARD_SHARE * evaluated))
+    count = max(1, min(most, affordable, total_steps))
     return sorted({round(total_steps * (i + 1) / count) for i in range(count)})
 
 
@@ -70,23 +94,29 @@ def probe_steps(allowed: float, run: float, total_steps: int) -> int:
     return 0
 
 
+def horizons(total_steps: int, *, compressible: bool = True) -> tuple[int, ...]:
+    """The numbers of updates to train for, ascending; the last is `total_steps`."""
+    if not compressible:
+        return (total_steps,)
+    shorter = {round(part * total_steps) for part in RUNGS[:-1]}
+    return (*sorted(n for n in shorter if LEAST_PROBE_STEPS <= n < total_steps), total_steps)
+
+
 @dataclass(frozen=True)
 class Plan:
-    """How many FTE the search may reach, and how many runs follow it."""
+    """How many FTE range test and search may reach together, and how many pairs follow them."""
 
-    search_until: float
-    finalists: int
+    search: float
     pairs: int
 
 
-def plan(full_runs: float, spent: float, run: float, asked_pairs: int) -> Plan:
-    """Divide what is left after the range test; `run` is the cost of one full run.
+def plan(full_runs: float, run: float, asked_pairs: int, comparisons: int = 0) -> Plan:
+    """Divide the budget; `run` is the cost in FTE of one of the longest runs.
 
-    The search gets its first six runs; then come the pairs, up to half of the budget; then a
-    finalists' round (up to three candidates and the baseline on one more seed); then more search.
+    One run is kept for each comparison; the search gets eight; then come the pairs; what is left
+    goes to the search.
     """
-    spare = int((full_runs - spent) / run) - MIN_SEARCH_RUNS
-    pairs = max(0, min(asked_pairs, int(CONFIRM_SHARE * full_runs / (2 * run)), spare // 2))
-    finalists = max(0, min(MAX_FINALISTS, spare - 2 * pairs - 1))
-    reserve = (2 * pairs + (finalists + 1 if finalists else 0)) * run
-    return Plan(search_until=full_runs - reserve, finalists=finalists, pairs=pairs)
+    kept = comparisons * run
+    spare = full_runs - kept - SEARCH_FIRST * run
+    pairs = max(0, min(asked_pairs, int(spare / (2 * run) + 1e-9)))
+    return Plan(search=full_runs - kept - 2 * pairs * run, pairs=pairs)

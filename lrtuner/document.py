@@ -51,6 +51,16 @@ class Context(Strict):
     world_size: Annotated[int, Field(ge=1, description="Processes that trained together.")] = 1
 
 
+class LRSensitivity(Strict):
+    """The relative change of the loss (0.05: 5 % more) with another peak, null if it diverges.
+
+    Measured on the baseline's shape over the shortest horizon.
+    """
+
+    half_peak: float | None = Field(default=None, description="With half the best peak.")
+    double_peak: float | None = Field(default=None, description="With twice the best peak.")
+
+
 class Verdict(Strict):
     """How sure the recommendation is: paired runs on fresh seeds against a tuned baseline.
 
@@ -83,6 +93,17 @@ class Verdict(Strict):
         default=None, description="The metric's mean with the baseline."
     )
     reason: str = Field(description="Why the status is what it is, for people.")
+    # left out where there are none: documents from before keep their content hash
+    warnings: list[str] = Field(
+        default_factory=list,
+        exclude_if=lambda found: not found,
+        description="What makes the result less sure, for people.",
+    )
+    lr_sensitivity: LRSensitivity | None = Field(
+        default=None,
+        exclude_if=lambda found: found is None,
+        description="What a wrong peak costs.",
+    )
 
 
 class SpentBudget(Strict):

@@ -34,10 +34,7 @@ class LossCurve(Record):
     val_loss: list[float | None]
 
 
-Purpose = Literal[
-    "peak", "screen", "rung", "final", "recommended", "reference", "comparison",
-    "search", "baseline", "finalist",
-]  # fmt: skip
+Purpose = Literal["peak", "screen", "rung", "final", "recommended", "reference", "comparison"]
 
 
 class TrialRecord(Record):

@@ -158,6 +158,11 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(gt=0, le=1)]
 Betas = Annotated[list[Beta], Field(min_length=2, max_length=2)]
 
+NormOrder = Literal[1, 2]
+"""Which norm of the gradients says how large steps should be, and with which exponent (see
+`lrtuner.refine`): l2 where a step follows the gradient, l1 where each weight's step is divided by
+the size of its own gradients (Defazio et al. 2023, arXiv 2310.07831)."""
+
 
 class SgdArgs(Config):
     """torch.optim.SGD without `lr`, which is what gets tuned."""
@@ -180,6 +185,7 @@ class Sgd(Config):
     args: SgdArgs = SgdArgs()
 
     default_lrs: ClassVar[tuple[float, ...]] = (0.1, 0.01)
+    norm_order: ClassVar[NormOrder] = 2
 
 
 class AdamArgs(Config):
@@ -197,6 +203,7 @@ class Adam(Config):
     args: AdamArgs = AdamArgs()
 
     default_lrs: ClassVar[tuple[float, ...]] = (3e-3, 1e-3)
+    norm_order: ClassVar[NormOrder] = 1
 
 
 class AdamWArgs(AdamArgs):
@@ -212,6 +219,7 @@ class AdamW(Config):
     args: AdamWArgs = AdamWArgs()
 
     default_lrs: ClassVar[tuple[float, ...]] = (3e-3, 1e-3)
+    norm_order: ClassVar[NormOrder] = 1
 
 
 class RmspropArgs(Config):
@@ -230,6 +238,7 @@ class Rmsprop(Config):
     args: RmspropArgs = RmspropArgs()
 
     default_lrs: ClassVar[tuple[float, ...]] = (1e-2, 1e-3)
+    norm_order: ClassVar[NormOrder] = 1
 
 
 # The one line that a new optimizer adds itself to.

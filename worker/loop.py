@@ -96,7 +96,7 @@ class Supervisor:
         self.database, self.settings = worker.database, worker.settings
         self.began = self.renewed = self.beat = time.monotonic()
         self.crashes = 0
-        self.in_flight: dict[str, Any] | None = None  # the trial that is training now
+        self.in_flight: dict[int, dict[str, Any]] = {}  # trials that have begun, by number
 
     def run(self) -> str:
         """See the job through to its end or ours; what became of it, in a word."""
@@ -171,7 +171,8 @@ class Supervisor:
                 stage, result = Stage(message["stage"]), message["result"]
                 self._write(partial(queue.finish_stage, stage=stage, result=result))
             case "trial_started":
-                self.in_flight = trial = message["trial"]
+                trial = message["trial"]
+                self.in_flight[trial["number"]] = trial
                 number, phase = trial["number"], trial["phase"]
                 self._write(partial(queue.start_trial, number=number, phase=phase, document=trial))
             case "trial_finished":
@@ -180,7 +181,7 @@ class Supervisor:
         return None
 
     def _finish_trial(self, trial: dict[str, Any], *also: Verb) -> None:
-        self.in_flight = None
+        self.in_flight.pop(trial["number"], None)
         finish = partial(
             queue.finish_trial,
             number=trial["number"],
@@ -203,7 +204,9 @@ class Supervisor:
         self.crashes += 1
         reason = described(status)
         log.warning("job %s: %s", self.claim.job_id, reason)
-        trial = self.in_flight
+        # of runs that train together the first is taken to be at fault; the others begin again
+        trial = next(iter(self.in_flight.values()), None)
+        self.in_flight.clear()
         if trial:
             error = {"code": "process_died", "message": reason}
             self._finish_trial({**trial, "state": TrialState.FAILED, "error": error})

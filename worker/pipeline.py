@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from lrtuner import __version__
-from lrtuner.budget import Plan, plan
-from lrtuner.candidates import linear_to_zero, search_space, to_schedule
+from lrtuner.budget import PROBE_SHARE, SWEEP_SHARE, Plan, plan
+from lrtuner.candidates import linear_to_zero, to_schedule
 from lrtuner.document import (
     Context,
     OptimizerRef,
@@ -20,27 +20,29 @@ from lrtuner.document import (
     Verdict,
 )
 from lrtuner.errors import NothingTrainedError
-from lrtuner.evidence import Failure, Progress, TrialRecord, rates_digest
+from lrtuner.evidence import TrialRecord
 from lrtuner.job import JobSpec
-from lrtuner.lifecycle import Stage, TrialState
+from lrtuner.lifecycle import Stage
 from lrtuner.range_test import RangeTestResult
 from lrtuner.recommendation import recommend
+from lrtuner.search_result import SearchResult
 from lrtuner.selection import Contest, Decision, decide
-from worker import planner, search
+from lrtuner.strategy import Ask, Outcome, Problem, Result, tune
 from worker.device import environment
-from worker.failure import explained
 from worker.journal import History, Journal
+from worker.planner import Planner, pair_requests
 from worker.range_test import run_range_test
+from worker.runs import Runs
 from worker.task import Task, make_task
-from worker.training import full_cost, train
-
-HOPELESS = 3
-"""So many failed runs (raised, out of memory) without a completed one end the job."""
+from worker.training import full_cost
 
 
 @dataclass
 class Pipeline:
-    """One job as it runs. `trials` and `stages` start as what earlier attempts left."""
+    """One job as it runs; `history` is what earlier attempts left of it.
+
+    The task is made from the job, unless one is given.
+    """
 
     job_id: str
     spec: JobSpec
@@ -49,9 +51,9 @@ class Pipeline:
     journal: Journal
     history: History
     now: Callable[[], str]
-    trials: list[TrialRecord] = field(init=False)
-    task: Task = field(init=False)
+    task: Task | None = None
     range_test: RangeTestResult = field(init=False)
+    runs: Runs = field(init=False)
 
     def run(self) -> ScheduleDocument:
         """The recommendation.
@@ -59,20 +61,25 @@ class Pipeline:
         Raises:
             JobFailedError: the job cannot work or nothing trained; the journal keeps the evidence.
         """
-        self._deadline_from = time.monotonic() - self.history.elapsed_seconds
-        self.trials = list(self.history.trials)
-        self.task = make_task(self.spec, self.device)
+        self._began = time.monotonic() - self.history.elapsed_seconds
+        self.work = self.task or make_task(self.spec, self.device)
         self._tell_environment()
         found = self._stage(Stage.RANGE_TEST, self._sweep)
         self.range_test = RangeTestResult.model_validate(found)
+        self.runs = Runs(
+            self.spec,
+            self.work,
+            self.journal,
+            charged=self.range_test.cost,
+            records={trial.number: trial for trial in self.history.trials},
+        )
         if self.spec.search.mode == "range_test":
-            recommendation = self._recommend(self._read_off())
-        else:
-            self._stage(Stage.SEARCH, self._search)
-            self._stage(Stage.CONFIRM, self._confirm)
-            recommendation = self._recommend(self._decide())
-        self._stage(Stage.RECOMMEND, lambda: self._published(recommendation))
-        return recommendation
+            return self._finished(self._read_off())
+        found = self._stage(Stage.SEARCH, self._search)
+        result = SearchResult.model_validate(found)
+        self.runs.next_number = result.runs
+        self._stage(Stage.CONFIRM, lambda: self._confirm(result))
+        return self._finished(self._decide(result))
 
     # stages ---------------------------------------------------------------------------------------
 
@@ -86,10 +93,11 @@ class Pipeline:
         return result
 
     def _sweep(self) -> dict[str, Any]:
+        allowed = self.spec.search.range_test_runs(SWEEP_SHARE + PROBE_SHARE)
         result = run_range_test(
-            self.task,
+            self.work,
             tell=partial(self._message, Stage.RANGE_TEST),
-            goes_on=lambda: self._in_time(self.spec.search.range_test_runs),
+            goes_on=lambda: self._in_time(allowed),
         )
         kind = "range_test.finished" if result.status == "ok" else "warning"
         suggestion = result.suggestion.model_dump()
@@ -97,63 +105,57 @@ class Pipeline:
         return result.model_dump(mode="json")
 
     def _search(self) -> dict[str, Any]:
-        suggestion = self.range_test.suggestion
-        space = search_space(self.spec.search.family_names, (suggestion.low, suggestion.high))
-        planned = planner.Search(self.spec, suggestion, self.task.total_steps)
-        limits = self._plan()
-        while self._affords(limits.search_until):
-            request = planned.planned(self.trials)
-            if request is None:
-                params = search.ask(
-                    space,
-                    self.trials,
-                    seed=self.spec.seed,
-                    number=len(self.trials),
-                    sign=self.spec.objective.sign,
-                )
-                request = planned.sampled(params)
-            self._run(request)
-        arms = self._arms()
-        return {
-            "ranking": [t.number for t in arms.candidates],
-            "baseline": arms.baseline.number,
-            "plan": {"finalists": limits.finalists, "pairs": limits.pairs},
-        }
+        planner, limits = self._planner(), self._plan()
+        problem = planner.problem(limits.search - self.runs.spent, self._cost)
+        outcome = self._tuned(planner, problem, limits)
+        if outcome is None:
+            raise NothingTrainedError(self.runs.why_nothing_trained())
+        result = planner.summary(
+            outcome, self.range_test, pairs=limits.pairs, runs=self.runs.next_number
+        )
+        for warning in result.warnings:
+            self.journal.event("warning", warning.message, Stage.SEARCH, {"code": warning.code})
+        return result.model_dump(mode="json")
 
-    def _confirm(self) -> dict[str, Any]:
-        arms, limits = self._arms(), self._plan()
-        for request in planner.finalist_requests(arms, self.spec, limits.finalists):
-            self._run_once(request)
-        challenger = planner.choose(arms, self.trials, self.spec)
-        if challenger.arm != arms.baseline.arm:
-            self._message(Stage.CONFIRM, f"confirming {challenger.arm} against {arms.baseline.arm}")
-            for request in planner.pair_requests(
-                challenger, arms.baseline, self.spec, limits.pairs
-            ):
-                self._run_once(request)
-        decision = self._decide()
-        verdict = decision.verdict
+    def _tuned(self, planner: Planner, problem: Problem, limits: Plan) -> Outcome | None:
+        """Drive the strategy: make the runs that it asks for, tell it what came of them."""
+        tuning = tune(problem, planner.known(self.range_test.probes))
+        asks: list[Ask] = []
+        results: list[Result] | None = None
+        while True:
+            try:
+                asks = tuning.send(results) if results is not None else next(tuning)
+            except StopIteration as ended:
+                outcome: Outcome | None = ended.value
+                return outcome
+            made = self.runs.make(
+                [planner.request(ask) for ask in asks], lambda: self._in_time(limits.search)
+            )
+            results = [planner.result(a, r) for a, r in zip(asks, made, strict=False)]
+
+    def _confirm(self, found: SearchResult) -> dict[str, Any]:
+        if found.challenger.shape != found.baseline.shape:
+            arms = f"{found.challenger.shape} against {found.baseline.shape}"
+            self._message(Stage.CONFIRM, f"confirming {arms}")
+            for index in range(found.pairs):
+                self._pair(found, index)
+        verdict = self._decide(found).verdict
         self.journal.event(
             "verdict", verdict.reason, Stage.CONFIRM, verdict.model_dump(exclude={"baseline"})
         )
-        return {
-            "challenger": challenger.number,
-            "baseline": arms.baseline.number,
-            "recommended": decision.schedule.document,
-            "verdict": verdict.model_dump(mode="json"),
-        }
+        return {"verdict": verdict.model_dump(mode="json")}
 
-    def _published(self, recommendation: ScheduleDocument) -> dict[str, Any]:
-        provenance = recommendation.provenance
-        return {"content_hash": provenance.content_hash if provenance else None}
+    def _pair(self, found: SearchResult, index: int) -> None:
+        """Both on one fresh seed, unless the budget or the time is spent."""
+        whole = self.spec.search.budget.full_runs
+        requests = pair_requests(found, self.spec, index)
+        if (
+            self.runs.recorded(len(requests))
+            or self.runs.spent + 2 * self._longest_cost <= whole + 1e-9
+        ):
+            self.runs.make(requests, lambda: self._in_time(whole))
 
     # decisions ------------------------------------------------------------------------------------
-
-    def _arms(self) -> planner.Arms:
-        arms = planner.rank(self.trials, self.spec)
-        if arms is None:
-            raise NothingTrainedError(self._why_nothing_trained())
-        return arms
 
     def _read_off(self) -> Decision:
         """Linear decay to zero from the peak that the range test suggests: nothing was trained."""
@@ -164,36 +166,48 @@ class Pipeline:
             reason=f"Read off the range test alone, no schedule was trained. "
             f"{self.range_test.message}",
         )
-        return Decision(to_schedule(linear_to_zero(peak), self.task.total_steps), verdict)
+        return Decision(to_schedule(linear_to_zero(peak), self.work.total_steps), verdict)
 
-    def _decide(self) -> Decision:
-        arms, sign = self._arms(), self.spec.objective.sign
-        challenger = planner.choose(arms, self.trials, self.spec)
-        ours = {t.seed: t for t in self.trials if t.purpose == "recommended"}
-        theirs = {t.seed: t for t in self.trials if t.purpose == "reference"}
-        pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+    def _decide(self, found: SearchResult) -> Decision:
+        pairs = self._pairs()
         whole = [
             (a.value, b.value) for a, b in pairs if a.value is not None and b.value is not None
         ]
-        if not whole and planner.score(arms.baseline, sign) <= planner.score(challenger, sign):
-            challenger = arms.baseline
+        challenger = found.challenger
+        if not whole and found.baseline.behind <= challenger.behind:
+            challenger = found.baseline
         contest = Contest(
             challenger=challenger.schedule,
-            baseline=arms.baseline.schedule,
+            baseline=found.baseline.schedule,
             challenger_values=tuple(a for a, _ in whole),
             baseline_values=tuple(b for _, b in whole),
             challenger_lost=sum(a.value is None and b.value is not None for a, b in pairs),
         )
-        return decide(
+        decision = decide(
             contest,
             metric=self.spec.objective.metric,
-            sign=sign,
+            sign=self.spec.objective.sign,
             asked_pairs=self.spec.search.confirm_pairs,
         )
+        return found.completed(decision)
+
+    def _pairs(self) -> list[tuple[TrialRecord, TrialRecord]]:
+        ours = {t.seed: t for t in self.runs.all if t.purpose == "recommended"}
+        theirs = {t.seed: t for t in self.runs.all if t.purpose == "reference"}
+        return [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+
+    def _finished(self, decision: Decision) -> ScheduleDocument:
+        recommendation = self._recommend(decision)
+        provenance = recommendation.provenance
+        published = {"content_hash": provenance.content_hash if provenance else None}
+        self._stage(Stage.RECOMMEND, lambda: published)
+        return recommendation
 
     def _recommend(self, decision: Decision) -> ScheduleDocument:
-        spec, task = self.spec, self.task
-        budget = SpentBudget(full_runs=spec.search.budget.full_runs, spent=round(self.spent, 6))
+        spec, task = self.spec, self.work
+        budget = SpentBudget(
+            full_runs=spec.search.budget.full_runs, spent=round(self.runs.spent, 6)
+        )
         return recommend(
             decision.schedule,
             optimizer=OptimizerRef(
@@ -216,106 +230,39 @@ class Pipeline:
             public_url=self.public_url,
         )
 
-    # runs -----------------------------------------------------------------------------------------
-
-    def _run_once(self, request: planner.Request) -> None:
-        """Make a run of the confirm stage, unless it was made before or the budget is spent."""
-        made = any(
-            t.arm == request.arm and t.seed == request.seed and t.purpose == request.purpose
-            for t in self.trials
-        )
-        if not made and self._affords(self.spec.search.budget.full_runs):
-            self._run(request)
-
-    def _run(self, request: planner.Request) -> None:
-        trial = TrialRecord(
-            number=len(self.trials),
-            phase=request.phase,
-            purpose=request.purpose,
-            arm=request.arm,
-            params=request.params,
-            schedule=request.schedule,
-            seed=request.seed,
-        )
-        self.journal.trial_started(trial)
-        trial = trial.model_copy(update=self._trained(request))
-        self.trials.append(trial)
-        self.journal.trial_finished(trial, self._progress(trial.phase))
-        self._give_up_if_hopeless()
-
-    def _trained(self, request: planner.Request) -> dict[str, Any]:
-        try:
-            rates = request.schedule.values().tolist()
-            confirming = request.phase is Stage.CONFIRM
-            run = train(self.task, rates, request.seed, test=confirming)
-        except Exception as error:  # noqa: BLE001 - anything a model may raise; the job goes on
-            return {"state": TrialState.FAILED, "error": explained(error)}
-        complete = run.state is TrialState.COMPLETE
-        return {
-            "state": run.state,
-            "value": run.metrics[self.spec.objective.metric] if complete else None,
-            "metrics": run.metrics,
-            "curve": run.curve,
-            "updates": run.updates,
-            "rates_digest": rates_digest(run.rates),
-            "cost": run.cost,
-            "seconds": run.seconds,
-            "error": Failure(code="diverged", message=run.reason) if run.reason else None,
-        }
-
-    def _give_up_if_hopeless(self) -> None:
-        failed = [t for t in self.trials if t.state is TrialState.FAILED]
-        if len(failed) >= HOPELESS and not self._completed():
-            raise NothingTrainedError(self._why_nothing_trained())
-
-    def _why_nothing_trained(self) -> str:
-        if not self.trials:
-            return "the budget (full_runs or max_minutes) was spent before a run could start"
-        reasons = [t.error for t in self.trials if t.error]
-        last = f"; the last: {reasons[-1].code}: {reasons[-1].message}" if reasons else ""
-        return f"none of {len(self.trials)} runs trained to its end{last}"
-
     # budget and progress --------------------------------------------------------------------------
 
-    @property
-    def spent(self) -> float:
-        """Full-training equivalents so far, everything charged."""
-        return self.range_test.cost + sum(trial.cost for trial in self.trials)
+    def _planner(self) -> Planner:
+        task = self.work
+        return Planner(
+            self.spec, self.range_test.suggestion, task.total_steps, task.steps_per_epoch
+        )
 
     def _plan(self) -> Plan:
-        budget = self.spec.search.budget.full_runs
-        asked = self.spec.search.confirm_pairs
-        return plan(budget, self.range_test.cost, full_cost(self.task, test=True), asked)
+        search = self.spec.search
+        return plan(
+            search.budget.full_runs, self._longest_cost, search.confirm_pairs, len(search.compare)
+        )
 
-    def _affords(self, limit: float) -> bool:
-        """Whether one more run fits below `limit` FTE and, in proportion, before the deadline."""
-        fits = self.spent + full_cost(self.task, test=True) <= limit + 1e-9
-        return fits and self._in_time(limit)
+    @property
+    def _longest_cost(self) -> float:
+        """FTE of one of the longest runs, the test split included."""
+        return self._cost(self.spec.search.longest(self.work.total_steps), test=True)
+
+    def _cost(self, steps: int, *, test: bool = False) -> float:
+        whole = full_cost(self.work, test=test, target=self.spec.objective.target)
+        return whole * steps / self.work.total_steps
 
     def _in_time(self, limit: float) -> bool:
         """Whether it is before the deadline of what may spend the budget up to `limit` FTE."""
         budget = self.spec.search.budget
         if budget.max_minutes is None:
             return True
-        elapsed = time.monotonic() - self._deadline_from
+        elapsed = time.monotonic() - self._began
         return elapsed < 60.0 * budget.max_minutes * min(1.0, limit / budget.full_runs)
 
-    def _completed(self) -> list[float]:
-        return [t.value for t in self.trials if t.value is not None]
-
-    def _progress(self, phase: Stage) -> Progress:
-        sign = self.spec.objective.sign
-        values = self._completed()
-        return Progress(
-            phase=phase,
-            trials_finished=len(self.trials),
-            budget_spent=round(self.spent, 4),
-            budget=self.spec.search.budget.full_runs,
-            best=sign * min(sign * value for value in values) if values else None,
-        )
-
     def _tell_environment(self) -> None:
-        found = environment(self.device, self.task.data.digest())
+        found = environment(self.device, self.work.data.digest())
         told = f"training on {found.device} with torch {found.torch}"
         self.journal.event("environment", told, Stage.RANGE_TEST, found.model_dump())
 
@@ -324,8 +271,8 @@ class Pipeline:
 
 
 _BEGUN = {
-    Stage.RANGE_TEST: "raising the learning rate until training diverges",
-    Stage.SEARCH: "trying schedules, each trained to its end",
+    Stage.RANGE_TEST: "raising the learning rate until training diverges, then probing",
+    Stage.SEARCH: "comparing whole schedules, first compressed to a part of the training",
     Stage.CONFIRM: "repeating the best on fresh seeds, paired with the baseline",
     Stage.RECOMMEND: "writing the recommendation",
 }

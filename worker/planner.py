@@ -1,38 +1,50 @@
-"""Which run comes next, as a pure function of the runs so far.
-
-Nothing is remembered elsewhere, so a job that was killed goes on exactly as if it had not been.
-The search first runs the plain baselines (linear to zero, constant) at the peaks of the range test
-and at the optimizer's usual rates, then each family once in the middle of its space at the best of
-those peaks, finishes tuning the baselines, and gives the rest to the sampler. All search runs share
-one seed: the same initial weights and data order for every schedule.
-"""
+"""A job as a problem of the strategy, and what the strategy asks as runs of the job."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, cast
 
+from lrtuner.budget import horizons
 from lrtuner.candidates import (
-    WARMUP_FRACTIONS,
-    constant,
-    family_space,
+    AnyShape,
+    GivenShape,
+    PointShape,
+    RefinedShape,
     linear_to_zero,
-    to_schedule,
+    named,
+    pool,
+    search_space,
 )
-from lrtuner.evidence import TrialRecord
-from lrtuner.job import JobSpec, derived_seed
-from lrtuner.jsontext import digest
-from lrtuner.lifecycle import Stage, TrialState
-from lrtuner.range_test import Suggestion
+from lrtuner.evidence import Purpose, TrialRecord
+from lrtuner.job import JobSpec, derived_seed, search_seed
+from lrtuner.lifecycle import Stage
+from lrtuner.range_test import DRIFT, Probe, RangeTestResult, Suggestion, centre, log_loss
 from lrtuner.schedules.grammar import Schedule
+from lrtuner.schedules.table import MAX_VALUES
+from lrtuner.search_result import Caution, Contender, DriftFound, SearchResult, cautions
+from lrtuner.sensitivity import sensitivity
+from lrtuner.strategy import Ask, Candidate, Drift, Outcome, Problem, Result, Shape
+from lrtuner.strategy.peaks import DRIFT_SPREAD
+from worker import search
+from worker.search import Tried
 
-Purpose = Literal["search", "baseline", "finalist", "recommended", "reference"]
+REFERENCE = PointShape({k: v for k, v in linear_to_zero(1.0).items() if k != "peak_lr"})
+"""Warmup and linear decay to zero: whose peak is tuned, and what the others must beat."""
 
-LR_STEP = 2.0**1.5
-"""Between neighbouring peaks of the baseline's tuning: 1.5 octaves."""
 
-MAX_EXTENSIONS = 2
-"""How often the tuning of the baseline's peak goes further while its best is at an edge."""
+RANKED = 20
+"""So many contenders are kept with the result."""
+
+REACH = 10.0**0.5
+"""The sampler draws peaks up to so many times below and above the best of the reference."""
+
+NOT_REPEATABLE = Caution(
+    code="not_repeatable",
+    message="Training twice from one seed gave two results: runs of one seed share less than they "
+    "should, and the job cannot be repeated exactly.",
+)
 
 
 @dataclass(frozen=True)
@@ -41,186 +53,191 @@ class Request:
 
     purpose: Purpose
     phase: Stage
+    shape: str
     schedule: Schedule
     seed: int
+    origin: str = ""
     params: dict[str, Any] | None = None
+    norms: bool = False
 
     @property
     def arm(self) -> str:
         """The name of the schedule within the job: runs with the same arm differ in seed only."""
-        return arm_of(self.schedule)
-
-
-def arm_of(schedule: Schedule) -> str:
-    """A short name that depends on the whole schedule."""
-    body = schedule.body.family
-    return f"{body}-{digest(schedule.document).removeprefix('sha256:')[:10]}"
+        return named(self.schedule.body.family, self.schedule.document)
 
 
 @dataclass(frozen=True)
-class Search:
-    """The planned part of the search stage."""
+class Planner:
+    """What a job searches: over `total_steps` updates, or the part of them that it allows."""
 
     spec: JobSpec
     suggestion: Suggestion
     total_steps: int
+    steps_per_epoch: int
+
+    def problem(self, budget: float, cost: Callable[[int], float]) -> Problem:
+        """What the search chooses from, what its runs cost and what they may cost together."""
+        suggestion = self.suggestion
+        return Problem(
+            horizons=horizons(self.longest, compressible=self.spec.objective.compressible),
+            reference=REFERENCE,
+            start_lr=suggestion.peaks["decaying"].lr,
+            bounds=(suggestion.low, suggestion.high),
+            shapes=pool(self.spec.search.family_names),
+            cost=cost,
+            budget=budget,
+            given=[(user, user.given.peak_lr)] if (user := self.user) else [],
+            usual_lrs=self.spec.optimizer.default_lrs,
+            sampler=self._sampled,
+            derive=self._derived,
+        )
 
     @property
-    def seed(self) -> int:
-        """The seed of every search run."""
-        return derived_seed(self.spec.seed, "search")
+    def longest(self) -> int:
+        """The updates of the longest runs."""
+        return self.spec.search.longest(self.total_steps)
 
-    def planned(self, trials: Sequence[TrialRecord]) -> Request | None:
-        """The next planned run that is not among `trials`; None when the sampler may take over."""
-        known = {trial.arm for trial in trials}
-        requests = (self._request(params, purpose) for params, purpose in self._points(trials))
-        return next((request for request in requests if request.arm not in known), None)
+    @cached_property
+    def user(self) -> GivenShape | None:
+        """The schedule that the job gives as its baseline."""
+        baseline = self.spec.baseline
+        return GivenShape(baseline.in_steps(self.steps_per_epoch)) if baseline else None
 
-    def sampled(self, params: dict[str, Any]) -> Request:
-        """The run of a point that the sampler chose."""
-        return self._request(params, "search")
+    def known(self, probes: Sequence[Probe]) -> list[Result]:
+        """The probes of the range test as results of the reference.
 
-    def _points(self, trials: Sequence[TrialRecord]) -> Iterator[tuple[dict[str, Any], Purpose]]:
-        """The planned points in order; later ones depend on how the earlier ones went."""
-        peaks = self.suggestion.peaks
-        decaying, flat = peaks["decaying"].lr, peaks["constant"].lr
-        first = [decaying, *self._usual()]
-        around = [self._within(decaying * LR_STEP), self._within(decaying / LR_STEP)]
-        yield linear_to_zero(decaying), "baseline"
-        yield constant(flat), "baseline"
-        if self.spec.baseline:
-            yield {}, "baseline"
-        for peak in first:
-            yield linear_to_zero(peak), "baseline"
-        best = min(first, key=lambda peak: self._result(trials, peak))
-        for family in self.spec.search.family_names:
-            middle = {name: span.at(0.5) for name, span in family_space(family).items()}
-            warmup = {"warmup_fraction": WARMUP_FRACTIONS.at(0.5)}
-            yield {"family": family, "peak_lr": best, **warmup, **middle}, "search"
-        for peak in around:
-            yield linear_to_zero(peak), "baseline"
-        for peak in self._extensions(trials, [*first, *around]):
-            yield linear_to_zero(peak), "baseline"
-        yield constant(self._within(flat * LR_STEP)), "baseline"
+        They measured the held-out loss: where something else decides, they say only where to begin.
+        """
+        if self.spec.objective.metric != "val_loss":
+            return []
+        return [
+            Result(
+                Ask(REFERENCE, probe.lr, probe.steps, 0, "peak", "reference"),
+                math.inf if probe.loss is None else probe.loss,
+                probe.cost,
+            )
+            for probe in probes
+            if probe.kind == "decaying"
+        ]
 
-    def _usual(self) -> list[float]:
-        """The rates that one would begin with, as far as the job allows them."""
-        low, high = self.spec.search.lr_range or (0.0, math.inf)
-        return [lr for lr in self.spec.optimizer.default_lrs if low <= lr <= high]
+    def request(self, ask: Ask) -> Request:
+        """The run that the strategy asks for."""
+        shape = cast(AnyShape, ask.shape)
+        return Request(
+            purpose=ask.purpose,
+            phase=Stage.SEARCH,
+            shape=shape.key,
+            schedule=shape.schedule(ask.lr, ask.steps),
+            params={**shape.params, "peak_lr": ask.lr} if isinstance(shape, PointShape) else None,
+            seed=search_seed(self.spec.seed, ask.seed),
+            origin=ask.origin,
+            norms=(ask.steps, ask.seed) == (self.longest, 0),
+        )
 
-    def _extensions(self, trials: Sequence[TrialRecord], tried: Sequence[float]) -> Iterator[float]:
-        """Peaks one step further while the best of the runs so far is at an edge of them."""
-        peaks = sorted(tried)
-        for _ in range(MAX_EXTENSIONS):
-            best = min(peaks, key=lambda peak: self._result(trials, peak))
-            hopeless = math.isinf(self._result(trials, best))
-            if best == peaks[0] or hopeless:
-                peaks.insert(0, self._within(peaks[0] / LR_STEP))
-                yield peaks[0]
-            elif best == peaks[-1]:
-                peaks.append(self._within(best * LR_STEP))
-                yield peaks[-1]
-            else:
-                return
+    def result(self, ask: Ask, trial: TrialRecord) -> Result:
+        """What came of it, as the strategy is told."""
+        loss = self.spec.objective.loss(trial.state, trial.value, trial.metrics, ask.steps)
+        return Result(ask, loss, trial.cost, trial.gradient_norms)
 
-    def _result(self, trials: Sequence[TrialRecord], peak: float) -> float:
-        """That of linear decay from `peak`; infinity until it has trained to its end."""
-        arm = self._request(linear_to_zero(peak), "baseline").arm
-        return min((self._score(t) for t in trials if t.arm == arm), default=math.inf)
+    def summary(
+        self, outcome: Outcome, range_test: RangeTestResult, *, pairs: int, runs: int
+    ) -> SearchResult:
+        """The outcome as the job records it."""
+        tried = outcome.tried
+        challenger, baseline = contenders(outcome, self.user)
+        ranking = [
+            self._contender(c, outcome.drift) for c in outcome.candidates if math.isfinite(c.behind)
+        ]
+        share = self.longest / self.total_steps
+        warnings = cautions(ranking, self.suggestion, list(tried), share=share)
+        if not range_test.repeatable:
+            warnings.append(NOT_REPEATABLE)
+        peak = centre([(lr, math.log(loss)) for lr, loss in tried.items()])
+        return SearchResult(
+            challenger=self._contender(challenger, outcome.drift),
+            baseline=self._contender(baseline, outcome.drift),
+            ranking=ranking[:RANKED],
+            drift=_found(outcome.drift),
+            sensitivity=sensitivity(list(tried.items()), peak) if peak else [],
+            warnings=warnings,
+            pairs=pairs,
+            runs=runs,
+        )
 
-    def _score(self, trial: TrialRecord) -> float:
-        return score(trial, self.spec.objective.sign)
+    def _contender(self, candidate: Candidate, drift: Drift) -> Contender:
+        shape = cast(AnyShape, candidate.shape)
+        whole = drift.carried(candidate.lr, self.longest, self.total_steps)
+        return Contender(
+            shape=shape.key,
+            origin=candidate.origin,
+            searched=shape.schedule(candidate.lr, self.longest),
+            schedule=shape.schedule(whole, self.total_steps),
+            behind=candidate.behind,
+            trained=candidate.trained,
+        )
 
-    def _within(self, peak: float) -> float:
-        return min(max(peak, self.suggestion.low), self.suggestion.high)
+    def _sampled(
+        self, results: Sequence[Result], steps: int, count: int
+    ) -> list[tuple[Shape, float]]:
+        space = search_space(self.spec.search.family_names, self._reach(results, steps))
+        tried = [
+            Tried({**r.ask.shape.params, "peak_lr": r.ask.lr}, r.loss)
+            for r in results
+            if r.ask.steps == steps and isinstance(r.ask.shape, PointShape)
+        ]
+        asked = search.ask(
+            space, tried, count, sampler=self.spec.search.sampler, seed=self.spec.seed
+        )
+        return [
+            (PointShape({k: v for k, v in params.items() if k != "peak_lr"}), params["peak_lr"])
+            for params in asked
+        ]
 
-    def _request(self, params: dict[str, Any], purpose: Purpose) -> Request:
-        given = None if params else self.spec.baseline
-        per_epoch = self.total_steps // (self.spec.training.epochs or 1)
-        schedule = given.in_steps(per_epoch) if given else to_schedule(params, self.total_steps)
-        return Request(purpose, Stage.SEARCH, schedule, self.seed, params or None)
+    def _reach(self, results: Sequence[Result], steps: int) -> tuple[float, float]:
+        """Between which peaks the sampler draws: around the reference's best, within the bounds."""
+        tuned = {
+            r.ask.lr: log_loss(r.loss)
+            for r in results
+            if r.ask.shape.key == REFERENCE.key and r.ask.steps == steps
+        }
+        at = centre(list(tuned.items())) or self.suggestion.peaks["decaying"].lr
+        return max(at / REACH, self.suggestion.low), min(at * REACH, self.suggestion.high)
+
+    def _derived(self, result: Result) -> list[Shape]:
+        """What the gradient norms of a run over the longest horizon suggest."""
+        if not result.norms or result.ask.steps > MAX_VALUES:
+            return []
+        return [RefinedShape(tuple(result.norms), self.spec.optimizer.norm_order)]
 
 
-@dataclass(frozen=True)
-class Arms:
-    """The outcome of the search: candidates in order of their result, and the baseline."""
+def pair_requests(found: SearchResult, spec: JobSpec, index: int) -> list[Request]:
+    """Challenger and baseline on a fresh seed: nothing was chosen by it."""
+    seed = derived_seed(spec.seed, "pair", index)
+    sides: list[tuple[Purpose, Contender]] = [
+        ("recommended", found.challenger),
+        ("reference", found.baseline),
+    ]
+    return [
+        Request(purpose, Stage.CONFIRM, side.shape, side.searched, seed, side.origin)
+        for purpose, side in sides
+    ]
 
-    candidates: tuple[TrialRecord, ...]
-    baseline: TrialRecord
+
+def _found(drift: Drift) -> DriftFound:
+    usual = f"the usual {DRIFT} +- {DRIFT_SPREAD}"
+    source = usual if drift.measured is None else f"{usual}, weighed with what this job measured"
+    return DriftFound(alpha=drift.alpha, measured=drift.measured, source=source)
 
 
-def rank(trials: Sequence[TrialRecord], spec: JobSpec) -> Arms | None:
-    """Order the search's completed runs; None if none completed.
+def contenders(outcome: Outcome, user: GivenShape | None) -> tuple[Candidate, Candidate]:
+    """The challenger, and the baseline that it must beat.
 
-    Candidates are the schedules of another shape than the baseline, which was tuned over its peaks.
-
-    The baseline is the user's schedule if there is one and it completed, else the best linear
-    decay to zero, else the best of the constants, else the worst completed run: there is always
-    something to compare with.
+    The baseline is the user's schedule if there is one and it did not diverge, else the reference
+    at the best of its peaks; the challenger is the best candidate of another shape.
     """
-    sign = spec.objective.sign
-    done = [t for t in trials if t.phase is Stage.SEARCH and t.state is TrialState.COMPLETE]
-    if not done:
-        return None
-    ordered = sorted(done, key=lambda t: (score(t, sign), t.number))
-    baseline = _baseline(ordered, spec) or ordered[-1]
-    candidates = tuple(t for t in ordered if not _same_shape(t, baseline))
-    return Arms(candidates, baseline)
-
-
-def _same_shape(trial: TrialRecord, baseline: TrialRecord) -> bool:
-    """Whether the trial is the baseline itself, or the baseline at another peak."""
-    ours, theirs = trial.params, baseline.params
-    if ours is None or theirs is None:
-        return trial.arm == baseline.arm
-    return {**ours, "peak_lr": None} == {**theirs, "peak_lr": None}
-
-
-def _baseline(ordered: Sequence[TrialRecord], spec: JobSpec) -> TrialRecord | None:
-    tuned = [t for t in ordered if t.purpose == "baseline"]
-    if spec.baseline:
-        chosen = next((t for t in tuned if t.params is None), None)  # the only one not from a point
-        if chosen:
-            return chosen
-    for family in ("polynomial", "constant"):
-        chosen = next((t for t in tuned if t.params and t.params["family"] == family), None)
-        if chosen:
-            return chosen
-    return None
-
-
-def finalist_requests(arms: Arms, spec: JobSpec, count: int) -> list[Request]:
-    """One more run, on one fresh seed, of the best candidates and of the baseline."""
-    if not count:
-        return []
-    seed = derived_seed(spec.seed, "finalist", 0)
-    chosen = [*arms.candidates[:count], arms.baseline]
-    return [Request("finalist", Stage.CONFIRM, t.schedule, seed, t.params) for t in chosen]
-
-
-def choose(arms: Arms, trials: Sequence[TrialRecord], spec: JobSpec) -> TrialRecord:
-    """The challenger: the candidate with the best mean over the seeds that all finalists ran on."""
-    sign = spec.objective.sign
-    finals = {t.arm: t for t in trials if t.purpose == "finalist"}
-    raced = [t for t in arms.candidates if t.arm in finals]
-    if not raced:
-        return arms.candidates[0] if arms.candidates else arms.baseline
-    return min(raced, key=lambda t: (score(t, sign) + score(finals[t.arm], sign), t.number))
-
-
-def pair_requests(
-    challenger: TrialRecord, baseline: TrialRecord, spec: JobSpec, count: int
-) -> list[Request]:
-    """Both schedules on `count` seeds that nothing was chosen by."""
-    requests = []
-    for index in range(count):
-        seed = derived_seed(spec.seed, "pair", index)
-        ours = Request("recommended", Stage.CONFIRM, challenger.schedule, seed, challenger.params)
-        theirs = Request("reference", Stage.CONFIRM, baseline.schedule, seed, baseline.params)
-        requests += [ours, theirs]
-    return requests
-
-
-def score(trial: TrialRecord, sign: float) -> float:
-    """The run's result, smaller is better; infinity unless it completed."""
-    return sign * trial.value if trial.value is not None else math.inf
+    known = [c for c in outcome.candidates if math.isfinite(c.behind)]
+    own = [c for c in known if user and c.shape.key == user.key]
+    tuned = [c for c in known if c.shape.key == outcome.reference.shape.key]
+    baseline = next(iter([*own, *tuned]), outcome.reference)
+    others = [c for c in known if c.shape.key != baseline.shape.key]
+    return (others[0] if others else baseline), baseline

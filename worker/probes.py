@@ -1,10 +1,11 @@
 """Probes: schedules of one kind over a part of the horizon, at a few peaks."""
 
+import math
 from collections.abc import Iterator
 
 from lrtuner.budget import probe_steps
 from lrtuner.candidates import typical
-from lrtuner.job import derived_seed
+from lrtuner.job import search_seed
 from lrtuner.range_test import Kind, Probe, next_rate
 from worker.task import Task
 from worker.training import full_cost, train
@@ -21,14 +22,18 @@ def probes(
 
     Ends when the lowest held-out loss has a higher one on both sides. A peak that diverges is a
     result, too. Whatever the model raises is raised here.
+
+    The seed is that of the search's first runs, so that these can be compared with the probes.
     """
     whole_run = full_cost(task, test=False)
-    steps = probe_steps(allowed, whole_run, task.total_steps)
-    seed = derived_seed(task.spec.seed, "probe")
+    longest = task.spec.search.longest(task.total_steps)
+    steps = probe_steps(allowed, whole_run * longest / task.total_steps, longest)
+    seed = search_seed(task.spec.seed)
     done: list[Probe] = []
     left = allowed
     while steps and whole_run * steps / task.total_steps <= left:
-        lr = next_rate(done, start, bounds)
+        losses = {one.lr: math.inf if one.loss is None else one.loss for one in done}
+        lr = next_rate(losses, start, bounds)
         if lr is None:
             return
         done.append(probe(task, kind, lr, steps, seed))

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import torch
 
-from lrtuner.budget import run_cost, sweep_size
+from lrtuner.budget import FURTHER_PROBE_SHARE, PROBE_SHARE, SWEEP_SHARE, run_cost, sweep_size
 from lrtuner.evidence import Failure
-from lrtuner.job import derived_seed
+from lrtuner.job import derived_seed, search_seed
 from lrtuner.range_test import (
     MIN_POINTS,
     Analysis,
@@ -26,6 +26,9 @@ from worker.probes import probes
 from worker.sweep import Batch, sweep
 from worker.task import Task, loss_of
 
+CHECK_UPDATES = 3
+"""So many updates are made twice, to see whether training can be repeated."""
+
 
 def run_range_test(
     task: Task,
@@ -39,6 +42,7 @@ def run_range_test(
     """
     test = _RangeTest(task, tell, goes_on)
     try:
+        test.check()
         test.sweep()
         test.probe()
     except Exception as error:  # noqa: BLE001 - anything a model may raise
@@ -51,18 +55,26 @@ class _RangeTest:
         self, task: Task, tell: Callable[[str], None], goes_on: Callable[[], bool]
     ) -> None:
         self.task, self.spec, self.tell, self.goes_on = task, task.spec, tell, goes_on
-        self.allowed = self.spec.search.range_test_runs
         lr_range = self.spec.search.lr_range
         self.bounds = (lr_range[0], lr_range[1]) if lr_range else None
         self.sweeps: list[Sweep] = []
         self.analyses: list[Analysis] = []
         self.probes: list[Probe] = []
+        self.checked = 0
+        self.repeatable = True
+
+    def check(self) -> None:
+        """Train a few updates twice: whatever differs, no seed determines."""
+        seed, lr = search_seed(self.spec.seed), min(self.spec.optimizer.default_lrs)
+        first, second = (one_sweep(self.task, [lr] * CHECK_UPDATES, seed) for _ in range(2))
+        self.checked = first.updates + second.updates
+        self.repeatable = first == second
 
     def sweep(self) -> None:
         asked = self.spec.range_test
         update_cost = run_cost(1, _num_held_out(self.task), self.task.batch_size, 1)
         num_seeds, num_steps = sweep_size(
-            self.allowed / update_cost,
+            self.spec.search.range_test_runs(SWEEP_SHARE) / update_cost,
             self.task.total_steps,
             asked.num_seeds,
             asked.num_steps,
@@ -85,18 +97,25 @@ class _RangeTest:
         if not self.goes_on():
             return
         start = self._suggestion().peaks[kind].lr
-        for probe in probes(self.task, kind, start, self.allowed - self.cost, self.bounds):
+        for probe in probes(self.task, kind, start, self._allowed(), self.bounds):
             self.probes.append(probe)
             ended = "diverged" if probe.loss is None else f"held-out loss {probe.loss:.4g}"
             self.tell(f"probe of {kind}, {probe.steps} updates, peak {probe.lr:g}: {ended}")
             if not self.goes_on():
                 return
 
+    def _allowed(self) -> float:
+        """What the probes of one kind may cost."""
+        search = self.spec.search
+        if search.mode == "full" and not self.probes:
+            return search.range_test_runs(PROBE_SHARE)
+        return search.range_test_runs(FURTHER_PROBE_SHARE) - self.cost
+
     @property
     def cost(self) -> float:
         """In full-training equivalents, so far."""
         task = self.task
-        updates = sum(one.updates for one in self.sweeps)
+        updates = self.checked + sum(one.updates for one in self.sweeps)
         evaluated = updates * _num_held_out(task)
         swept = run_cost(updates, evaluated, task.batch_size, task.total_steps)
         return swept + sum(probe.cost for probe in self.probes)
@@ -111,6 +130,7 @@ class _RangeTest:
             probes=self.probes,
             suggestion=self._suggestion(),
             cost=self.cost,
+            repeatable=self.repeatable,
         )
 
     def _suggestion(self) -> Suggestion:

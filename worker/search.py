@@ -1,12 +1,14 @@
 """The sampler: Optuna, in memory, by ask and tell. The only file that knows it.
 
-The study is rebuilt from the finished trials before every ask, and the sampler is seeded by the job
-and the trial number: what is asked next depends on those alone, not on which process asks.
+The study is rebuilt from what was tried before every ask, and the sampler is seeded by the job and
+by how much was tried: what is asked next depends on those alone, not on which process asks.
 """
 
+import math
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import (
@@ -16,28 +18,47 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from lrtuner import lifecycle
 from lrtuner.candidates import SearchSpace
-from lrtuner.evidence import TrialRecord
 from lrtuner.job import derived_seed
 from lrtuner.space import Choice, IntUniform, LogUniform, Range
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+Name = Literal["tpe", "gp", "random"]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A point and its loss, less is better: infinite if it diverged, None while it is not known."""
+
+    params: dict[str, Any]
+    loss: float | None
 
 
 def ask(
-    space: SearchSpace, trials: Sequence[TrialRecord], *, seed: int, number: int, sign: float
-) -> dict[str, Any]:
-    """The next point of `space` to try, given all finished trials.
+    space: SearchSpace, tried: Sequence[Tried], count: int, *, sampler: Name, seed: int
+) -> list[dict[str, Any]]:
+    """The next `count` points of `space` to try, given what has been.
 
-    `number` is the trial's number within the job, `sign` +1 where a smaller value is better.
+    They are to be tried at the same time: each is chosen as if those before it had been as bad as
+    the worst (a constant liar). Only the points of `tried` that lie in the space count.
     """
-    study = optuna.create_study(direction="minimize", sampler=_sampler(seed, number))
-    study.add_trials([frozen for t in trials if (frozen := _told(space, t, sign))])
-    trial = study.ask()
+    known = [one for one in tried if _inside(space, one.params)]
+    asked: list[dict[str, Any]] = []
+    for _ in range(count):
+        pending = [Tried(params, None) for params in asked]
+        number = len(known) + len(asked)
+        chosen = SAMPLERS[sampler](derived_seed(seed, "ask", number))
+        study = optuna.create_study(direction="minimize", sampler=chosen)
+        study.add_trials([_told(space, one) for one in [*known, *pending]])
+        asked.append(_suggested(study.ask(), space))
+    return asked
+
+
+def _suggested(trial: optuna.Trial, space: SearchSpace) -> dict[str, Any]:
     family = trial.suggest_categorical("family", space.families)
     params: dict[str, Any] = {"family": family}
     for name, span in space.names(family).items():
@@ -45,33 +66,36 @@ def ask(
     return params
 
 
-def _sampler(seed: int, number: int) -> TPESampler:
+def _tpe(seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # `group` is, and is what we need
-        return TPESampler(
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-            seed=derived_seed(seed, "ask", number),
-        )
+        return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
 
 
-def _told(space: SearchSpace, trial: TrialRecord, sign: float) -> FrozenTrial | None:
-    """The trial as Optuna knows it; None if its point lies outside the space."""
-    params = trial.params
-    if not params or not _inside(space, params):
-        return None
+def _gp(seed: int) -> BaseSampler:
+    """Jointly over what all families share; the rest by TPE: its own choice would be random."""
+    return GPSampler(seed=seed, independent_sampler=_tpe(seed), warn_independent_sampling=False)
+
+
+SAMPLERS: dict[Name, Callable[[int], BaseSampler]] = {
+    "tpe": _tpe,
+    "gp": _gp,
+    "random": lambda seed: RandomSampler(seed=seed),
+}
+
+
+def _told(space: SearchSpace, tried: Tried) -> FrozenTrial:
+    params = tried.params
     distributions: dict[str, BaseDistribution] = {"family": CategoricalDistribution(space.families)}
     distributions |= {n: _distribution(r) for n, r in space.names(params["family"]).items()}
-    if trial.state is lifecycle.TrialState.FAILED:
-        return create_trial(state=TrialState.FAIL, params=params, distributions=distributions)
-    # a diverged run teaches: infinitely bad, not unknown
-    value = float("inf") if trial.value is None else sign * trial.value
+    if tried.loss is None:
+        return create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
+    value = tried.loss if math.isfinite(tried.loss) else math.inf  # diverged: bad, not unknown
     return create_trial(value=value, params=params, distributions=distributions)
 
 
 def _inside(space: SearchSpace, params: dict[str, Any]) -> bool:
-    if params["family"] not in space.families:
+    if params.get("family") not in space.families:
         return False
     names = space.names(params["family"])
     return all(name in params and _contains(span, params[name]) for name, span in names.items())

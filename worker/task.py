@@ -1,6 +1,7 @@
 """What is trained: data on the device, the model, its loss, and its evaluation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 
@@ -49,13 +50,33 @@ class Task:
         torch.manual_seed(derived_seed(seed, "dropout"))
         return model
 
+    @property
+    def examples_per_evaluation(self) -> int:
+        """Examples that are seen to evaluate the validation split once."""
+        return len(self.data.validation)
+
     def optimizer(self, model: nn.Module, lr: float) -> torch.optim.Optimizer:
-        """The job's optimizer at `lr`; where the job clips gradients, each of its steps does so."""
-        optimizer = make_optimizer(self.spec.optimizer, model.parameters(), lr)
+        """What trains, at `lr`; where the job clips gradients, each of its steps does so."""
+        optimizer = self.build_optimizer(model.parameters(), lr)
         norm = self.spec.training.grad_clip_norm
         if norm is not None:
             optimizer.register_step_pre_hook(lambda *_: _clip(model, norm))
         return optimizer
+
+    def build_optimizer(
+        self, parameters: Iterable[nn.Parameter], lr: float
+    ) -> torch.optim.Optimizer:
+        """The job's optimizer at `lr`."""
+        return make_optimizer(self.spec.optimizer, parameters, lr)
+
+    def evaluating(
+        self,
+        model: nn.Module,  # noqa: ARG002
+        optimizer: torch.optim.Optimizer,  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+    ) -> AbstractContextManager[None]:
+        """Within it the model has the weights that are evaluated: those that it trains with."""
+        return nullcontext()
 
     def batches(self, seed: int, count: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """`count` training batches, reshuffled each epoch; the same order for the same seed.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lrtuner.budget import evaluation_steps, run_cost
 from lrtuner.evidence import LossCurve
+from lrtuner.job import Target
 from lrtuner.lifecycle import TrialState
 from lrtuner.trunks import Stretch, prefix_tree
 from worker.data import Split
@@ -24,6 +25,9 @@ CHECK_EVERY = 25
 DIVERGENCE_FACTOR = 4.0
 """A run is stopped when the mean loss since the last look is so many times the first loss."""
 
+NORM_PARTS = 256
+"""Into so many means the gradient norms of a longer run are condensed: enough for their course."""
+
 
 @dataclass
 class Run:
@@ -33,6 +37,10 @@ class Run:
     evaluations that several runs have in common are charged once, to the first of them that had not
     ended: over all runs they sum to what was really spent. `alone` is what the run would have cost
     by itself.
+
+    `gradient_norms`, where they were asked for and the run has made all its updates, are the norms
+    of the whole gradient before it is clipped, of the optimizer's `norm_order`: one for each
+    update, in runs of more than 256 the means over 256 parts whose lengths differ by 1 at most.
     """
 
     state: TrialState
@@ -43,22 +51,46 @@ class Run:
     seconds: float
     curve: LossCurve
     metrics: dict[str, float | None] = field(default_factory=dict)
+    gradient_norms: list[float] | None = None
     reason: str | None = None
 
 
-def train(task: Task, rates: Sequence[float], seed: int, *, test: bool = False) -> Run:
+def train(
+    task: Task,
+    rates: Sequence[float],
+    seed: int,
+    *,
+    test: bool = False,
+    norms: bool = False,
+    target: Target | None = None,
+) -> Run:
     """Train a fresh model for `len(rates)` updates; update t + 1 uses `rates[t]`.
 
-    Everything random (weights, data order, dropout) follows from `seed`. With `test` the test split
-    is evaluated at the end too. Only divergence ends a run early: a loss that is not finite, or
-    that has grown to several times its first value.
+    Everything random (weights, data order, dropout) follows from `seed`. Two things end a run
+    early: divergence, which is a loss that is not finite or that has grown to several times its
+    first value; and an evaluation at which `target` is reached. With a target there are more of
+    these.
+
+    Args:
+        task: what is trained.
+        rates: of all updates.
+        seed: of the run.
+        test: whether to evaluate the test split at the end.
+        norms: whether to measure gradient norms; the training is the same bit for bit.
+        target: what to train for; None for as long as there are rates.
     """
-    [(_, run)] = train_together(task, [rates], seed, test=test)
+    [(_, run)] = train_together(task, [rates], seed, test=test, norms=norms, target=target)
     return run
 
 
 def train_together(
-    task: Task, sequences: Sequence[ArrayLike], seed: int, *, test: bool = False
+    task: Task,
+    sequences: Sequence[ArrayLike],
+    seed: int,
+    *,
+    test: bool = False,
+    norms: bool = False,
+    target: Target | None = None,
 ) -> Iterator[tuple[int, Run]]:
     """Train a run for each sequence of rates, and what several of them start with only once.
 
@@ -74,8 +106,10 @@ def train_together(
         sequences: one or more sequences of at least one rate each; their lengths may differ.
         seed: the seed of every run.
         test: whether to evaluate the test split at the end of each run.
+        norms: whether to measure gradient norms.
+        target: what to train for.
     """
-    training = _Training(task, sequences, seed, test=test)
+    training = _Training(task, sequences, seed, test=test, norms=norms, target=target)
     devices = [task.device] if task.device.type == "cuda" else []
     for ended in training.grow(prefix_tree(sequences)):
         # what happens between two runs neither moves the generators nor counts as training
@@ -88,14 +122,24 @@ class _Training:
     """One model on its way through the tree, and the journeys that it makes for the runs."""
 
     def __init__(
-        self, task: Task, sequences: Sequence[ArrayLike], seed: int, *, test: bool
+        self,
+        task: Task,
+        sequences: Sequence[ArrayLike],
+        seed: int,
+        *,
+        test: bool,
+        norms: bool,
+        target: Target | None,
     ) -> None:
         self.charged_until = time.monotonic()
-        self.task, self.seed, self.test = task, seed, test
+        self.task, self.seed, self.test, self.norms = task, seed, test, norms
         self.sequences = [np.asarray(rates, dtype=np.float64).tolist() for rates in sequences]
-        self.journeys = [_Journey(i, task, len(rates)) for i, rates in enumerate(self.sequences)]
+        self.journeys = [
+            _Journey(i, task, len(rates), target) for i, rates in enumerate(self.sequences)
+        ]
         self.model = task.model(seed)
         self.optimizer = task.optimizer(self.model, lr=self.sequences[0][0])
+        self.parameters = list(self.model.parameters())
 
     def grow(self, stretch: Stretch) -> Iterator[tuple[int, Run]]:
         """Train a stretch and all that follows it; yields the runs as they end."""
@@ -139,34 +183,52 @@ class _Training:
         """Make an update at each of the rates, and tell the journeys."""
         used: list[float] = []
         losses: list[Tensor] = []  # on the device, not looked at yet
+        norms: list[Tensor] = []
         for rate in rates:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             loss = loss_of(self.model, *next(batches))
             loss.backward()
+            if self.norms:
+                norms.append(self._gradient_norm())
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)  # a state that is kept needs no gradients
             used.append(self.optimizer.param_groups[0]["lr"])
             losses.append(loss.detach())
         fresh = torch.stack(losses).tolist()
+        fresh_norms = torch.stack(norms).tolist() if norms else []
         for journey in journeys:
-            journey.go_on(used, fresh)
+            journey.go_on(used, fresh, fresh_norms)
         journeys[0].charge(updates=len(used), seconds=self._uncharged())
+
+    def _gradient_norm(self) -> Tensor:
+        # one flat copy is 1 to 5 times faster on the CPU than a norm of each tensor
+        flat = torch.cat([p.grad.flatten() for p in self.parameters if p.grad is not None])
+        if self.task.spec.optimizer.norm_order == 1:
+            return flat.abs_().sum()
+        return torch.linalg.vector_norm(flat)
 
     def _evaluate(self, journeys: Sequence["_Journey"]) -> None:
         asking = [j for j in journeys if j.at_point and not j.reason]
-        self._measure("val", self.task.data.validation, asking)
-        if self.test:
-            arrived = [j for j in asking if j.ended and not j.reason]
-            self._measure("test", self.task.data.test, arrived)
+        if not asking:
+            return
+        task = self.task
+        with task.evaluating(self.model, self.optimizer, self.seed):
+            self._measure("val", task.data.validation, task.examples_per_evaluation, asking)
+            if self.test:
+                arrived = [j for j in asking if j.ended and not j.reason]
+                self._measure("test", task.data.test, len(task.data.test), arrived)
 
-    def _measure(self, name: str, split: Split, asking: Sequence["_Journey"]) -> None:
+    def _measure(
+        self, name: str, split: Split, examples: int, asking: Sequence["_Journey"]
+    ) -> None:
+        """Evaluate a split, for which `examples` are seen, where a journey asks for it."""
         if not asking:
             return
         measured = evaluate(self.model, split)
         for journey in asking:
-            journey.measured(name, measured, len(split))
-        asking[0].charge(evaluated=len(split), seconds=self._uncharged())
+            journey.measured(name, measured, examples)
+        asking[0].charge(evaluated=examples, seconds=self._uncharged())
 
     def _uncharged(self) -> float:
         """Seconds since the last call."""
@@ -175,13 +237,13 @@ class _Training:
 
 
 class _Journey:
-    """Losses and evaluations of one run as it goes; decides whether it has diverged."""
+    """Losses and evaluations of one run as it goes; decides whether it ends early."""
 
-    def __init__(self, position: int, task: Task, steps: int) -> None:
-        self.position, self.task, self.steps = position, task, steps
-        size = len(task.data.validation)
-        self.evaluate_after = set(evaluation_steps(steps, task.batch_size, size))
+    def __init__(self, position: int, task: Task, steps: int, target: Target | None) -> None:
+        self.position, self.task, self.steps, self.target = position, task, steps, target
+        self.evaluate_after = set(_evaluated_after(task, steps, target))
         self.rates: list[float] = []
+        self.norms: list[float] = []
         self.since_look: list[float] = []
         self.since_point: list[float] = []
         self.first_loss = math.nan
@@ -190,6 +252,7 @@ class _Journey:
         self.seconds = 0.0
         self.metrics: dict[str, float | None] = {}
         self.reason: str | None = None
+        self.reached = False
 
     @property
     def updates(self) -> int:
@@ -201,13 +264,16 @@ class _Journey:
 
     @property
     def ended(self) -> bool:
-        return self.reason is not None or self.updates == self.steps
+        return self.reason is not None or self.reached or self.updates == self.steps
 
-    def go_on(self, rates: Sequence[float], losses: Sequence[float]) -> None:
+    def go_on(
+        self, rates: Sequence[float], losses: Sequence[float], norms: Sequence[float]
+    ) -> None:
         """Take note of updates; look at the losses where this run does, whoever shares them."""
         if not self.rates:
             self.first_loss = losses[0]
         self.rates += rates
+        self.norms += norms
         self.since_look += losses
         self.since_point += losses
         if self.at_point or self.updates % CHECK_EVERY == 0:
@@ -219,6 +285,7 @@ class _Journey:
         self.metrics |= {f"{name}_{key}": finite_or_none(value) for key, value in values.items()}
         if name == "val":
             self._add_point(values["loss"])
+            self.reached = self.target is not None and self.target.reached(self.metrics)
 
     def charge(self, *, updates: int = 0, evaluated: int = 0, seconds: float) -> None:
         """Take note of what was spent for this run."""
@@ -242,8 +309,15 @@ class _Journey:
                 val_loss=[finite_or_none(x) for x in validation],
             ),
             metrics=self.metrics,
+            gradient_norms=self._condensed_norms(),
             reason=self.reason,
         )
+
+    def _condensed_norms(self) -> list[float] | None:
+        if not self.norms or self.reason or self.updates < self.steps:
+            return None
+        parts = np.array_split(self.norms, min(NORM_PARTS, self.updates))
+        return [float(np.mean(part)) for part in parts]
 
     def _cost(self, updates: int, evaluated: int) -> float:
         return run_cost(updates, evaluated, self.task.batch_size, self.task.total_steps)
@@ -270,12 +344,18 @@ class _Journey:
             self.reason = f"validation loss not finite after update {self.updates}"
 
 
-def full_cost(task: Task, *, test: bool) -> float:
-    """The cost in FTE of one whole run, its evaluations included."""
-    size, steps = len(task.data.validation), task.total_steps
-    evaluated = size * len(evaluation_steps(steps, task.batch_size, size))
+def full_cost(task: Task, *, test: bool, target: Target | None = None) -> float:
+    """The cost in FTE of one whole run, its evaluations included; with a target the most."""
+    steps = task.total_steps
+    evaluated = task.examples_per_evaluation * len(_evaluated_after(task, steps, target))
     evaluated += len(task.data.test) if test else 0
     return run_cost(steps, evaluated, task.batch_size, steps)
+
+
+def _evaluated_after(task: Task, steps: int, target: Target | None) -> list[int]:
+    """After how many updates a run of so many steps is evaluated."""
+    size = task.examples_per_evaluation
+    return evaluation_steps(steps, task.batch_size, size, to_target=target is not None)
 
 
 def finite_or_none(value: float) -> float | None:

@@ -8,7 +8,17 @@ that stays must be lower than one that is passed through.
 """
 
 from lrtuner.range_test.analysis import MIN_POINTS, Analysis, Status, analyse
-from lrtuner.range_test.probing import Kind, Plateau, Probe, next_rate, plateau, plateaus
+from lrtuner.range_test.probing import (
+    DRIFT,
+    Kind,
+    Plateau,
+    Probe,
+    centre,
+    log_loss,
+    next_rate,
+    plateau,
+    plateaus,
+)
 from lrtuner.range_test.suggestion import (
     Peak,
     RangeTestResult,
@@ -20,6 +30,7 @@ from lrtuner.range_test.sweeps import Sweep, sweep_rates
 from lrtuner.range_test.votes import VOTES
 
 __all__ = [
+    "DRIFT",
     "MIN_POINTS",
     "VOTES",
     "Analysis",
@@ -32,6 +43,8 @@ __all__ = [
     "Suggestion",
     "Sweep",
     "analyse",
+    "centre",
+    "log_loss",
     "next_rate",
     "plateau",
     "plateaus",

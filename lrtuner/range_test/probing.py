@@ -17,8 +17,8 @@ Kind = Literal["constant", "step", "decaying", "one_cycle", "cyclic"]
 LEAST, MAX_PROBES = 3, 8
 """Fewer say nothing; more are not asked for."""
 
-SHARPNESS = 3.0
-"""A probe counts (lowest loss / its loss)^3 towards the centre."""
+SHARPNESS = 2.0
+"""How fast a run counts less towards the centre the further its loss is above the lowest."""
 
 DRIFT = 0.4
 """The best peak over T steps is that over h T steps times h^0.4: a longer run bears less."""
@@ -54,9 +54,9 @@ class Plateau(Record):
 
 
 def next_rate(
-    probes: Sequence[Probe], start: float, bounds: tuple[float, float] | None = None
+    losses: Mapping[float, float], start: float, bounds: tuple[float, float] | None = None
 ) -> float | None:
-    """The peak to probe next, given the probes of one kind; None when it has been found.
+    """The peak to try next, given the losses by peak so far; None when it has been found.
 
     That is when the lowest loss has a higher one on both sides.
 
@@ -64,10 +64,10 @@ def next_rate(
     leads to the same probes, and the libraries' usual rates are among them. The first is the one
     nearest to `start`; with `bounds`, all lie within. At most 8 probes are asked for.
     """
-    if len(probes) >= MAX_PROBES:
+    if len(losses) >= MAX_PROBES:
         return None
-    losses = {_rung(probe.lr): _loss(probe) for probe in probes}
-    for rung in _towards_a_bracket(losses, _rung(start)):
+    by_rung = {_rung(lr): loss for lr, loss in losses.items()}
+    for rung in _towards_a_bracket(by_rung, _rung(start)):
         lr = _rate(rung)
         if bounds is None or bounds[0] <= lr <= bounds[1]:
             return lr
@@ -88,26 +88,62 @@ def plateau(probes: Sequence[Probe], total_steps: int) -> Plateau | None:
 
     None if there are fewer than 3, or all of them diverged.
 
-    With weights w_i = (lowest loss / loss_i)^3, the centre is exp(sum w_i ln lr_i / sum w_i), a
-    soft centre of the plateau: the lowest loss alone is drawn towards the cliff beside it. Bounds
-    interpolate ln loss over ln lr. All are moved by h^0.4, h being the probes' share of the steps.
+    The centre is that of `centre`. Bounds interpolate ln loss over ln lr. All are moved by h^0.4, h
+    being the probes' share of the steps.
     """
     done = sorted((probe.lr, _loss(probe)) for probe in probes)
     rates, losses = [math.log(lr) for lr, _ in done], [loss for _, loss in done]
-    lowest = min(losses, default=math.inf)
-    if len(probes) < LEAST or not math.isfinite(lowest):
+    middle = centre([(lr, log_loss(loss)) for lr, loss in done])
+    if len(probes) < LEAST or middle is None:
         return None
-    weights = [_weight(lowest, loss) for loss in losses]
-    centre = sum(w * x for w, x in zip(weights, rates, strict=True)) / sum(weights)
-    best = losses.index(lowest)
+    at, best = math.log(middle), losses.index(min(losses))
     low = _edge(rates[best::-1], losses[best::-1])
     high = _edge(rates[best:], losses[best:])
     moved = DRIFT * math.log(probes[0].steps / total_steps)
     return Plateau(
-        centre=math.exp(centre + moved),
-        low=math.exp(min(low, centre) + moved),
-        high=math.exp(max(high, centre) + moved),
+        centre=math.exp(at + moved),
+        low=math.exp(min(low, at) + moved),
+        high=math.exp(max(high, at) + moved),
     )
+
+
+def centre(points: Sequence[tuple[float, float]]) -> float | None:
+    """The centre of the peaks that do well, from (lr, ln loss) of runs that differ in these alone.
+
+    With e_i the excess of ln loss over the lowest, and s how far it rises to the neighbours of the
+    lowest (the geometric mean of both, but at least half of the larger):
+
+        w_i = (1 + 2 e_i / s)^-2,    centre = exp(sum w_i ln lr_i / sum w_i)
+
+    The lowest loss alone is drawn towards the cliff beside it. What counts is how the rises compare
+    with each other, so a loss whose floor is far above zero gives the same centre. None if every
+    run diverged (ln loss infinite).
+    """
+    known = sorted(points)
+    lowest = min((loss for _, loss in known), default=math.inf)
+    if lowest == math.inf:
+        return None
+    best = min(i for i, (_, loss) in enumerate(known) if loss == lowest)
+    rise = _rise([known[i][1] - lowest for i in (best - 1, best + 1) if 0 <= i < len(known)])
+    if not rise or lowest == -math.inf:
+        return known[best][0]
+    weights = [(1.0 + SHARPNESS * (loss - lowest) / rise) ** -2 for _, loss in known]
+    total = sum(w * math.log(lr) for w, (lr, _) in zip(weights, known, strict=True))
+    return math.exp(total / sum(weights))
+
+
+def _rise(excesses: Sequence[float]) -> float:
+    """How far the loss rises beside the lowest; 0 if that is not known."""
+    finite = [excess for excess in excesses if math.isfinite(excess)]
+    if not finite:
+        return 0.0
+    mean = math.prod(finite) ** (1.0 / len(finite))
+    return max(mean, max(finite) / 2.0)
+
+
+def log_loss(loss: float) -> float:
+    """ln loss; minus infinity for a loss of 0."""
+    return math.log(loss) if loss > 0.0 else -math.inf
 
 
 def _towards_a_bracket(losses: Mapping[int, float], start: int) -> list[int]:
@@ -129,12 +165,6 @@ def _edge(rates: Sequence[float], losses: Sequence[float]) -> float:
             share = math.log(limit / before) / math.log(after / before)
             return rates[i - 1] + share * (rates[i] - rates[i - 1])
     return rates[-1]
-
-
-def _weight(lowest: float, loss: float) -> float:
-    if loss == lowest:
-        return 1.0
-    return (lowest / loss) ** SHARPNESS if lowest > 0 else 0.0
 
 
 def _loss(probe: Probe) -> float:

@@ -68,7 +68,8 @@ class Suggestion(Record):
 class RangeTestResult(Record):
     """The range test of a job: every raw sweep, what it says, and what follows for the search.
 
-    `cost` is that of sweeps and probes together, in full-training equivalents.
+    `cost` is that of sweeps and probes together, in full-training equivalents. `repeatable` says
+    whether two trainings from one seed gave the same losses.
     """
 
     status: Status
@@ -78,6 +79,7 @@ class RangeTestResult(Record):
     probes: list[Probe] = []
     suggestion: Suggestion
     cost: float
+    repeatable: bool = True
 
 
 def suggest(

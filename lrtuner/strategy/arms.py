@@ -1,12 +1,13 @@
 """What a strategy chooses among, what it asks for, and what it is told."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lrtuner.range_test import log_loss
 
 Array = NDArray[np.float64]
 
@@ -55,10 +56,11 @@ class Ask:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run: `loss` is positive, less is better, infinite unless it trained to its end.
+    """What came of a run.
 
-    `cost` is what was really spent, in full-training equivalents. `norms` are gradient norms in
-    equal parts of the run, where they were measured.
+    `loss` is positive, less is better, and infinite unless the run trained to its end. `cost` is
+    what was really spent, in full-training equivalents. `norms` are gradient norms in equal parts
+    of the run, where they were measured.
     """
 
     ask: Ask
@@ -69,4 +71,4 @@ class Result:
     @property
     def log_loss(self) -> float:
         """ln loss: differences of it are relative, so they compare over horizons."""
-        return math.log(self.loss) if self.loss > 0 else -math.inf
+        return log_loss(self.loss)

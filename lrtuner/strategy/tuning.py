@@ -1,0 +1,445 @@
+"""The search: which runs to make, one generation after another, until the budget is spent.
+
+It trains nothing. `tune` yields lists of runs that it wants and is sent what came of them, so the
+same code chooses among real trainings and among recorded ones; and a search that was interrupted is
+resumed by answering the same questions from the record.
+
+Whole schedules are compared, compressed to a part of the horizon: first many over the shortest,
+then the best of them over longer ones, the peak carried from each to the next. All runs of a seed
+start from the same weights and see the same data, and only differences to the reference within a
+seed count.
+"""
+
+import math
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from lrtuner.range_test import centre, next_rate
+from lrtuner.strategy.arms import Ask, Origin, Purpose, Result, Shape
+from lrtuner.strategy.peaks import Drift, drift, nearest, neighbours
+from lrtuner.strategy.proposals import Entrant, Tuned
+from lrtuner.strategy.standing import Standing, paired_spread
+
+T = TypeVar("T")
+Asking = Generator[list[Ask], list[Result], T]
+
+FINALS_FROM = 2.0
+"""Full runs that must be left before a run over the whole horizon is made: the reference and one
+other. With less, shorter runs say more."""
+
+RUNGS_FROM = 9.0
+"""Full runs that must be left before there is a rung between the shortest and the whole horizon."""
+
+SCREEN_SHARE, RUNG_SHARE, FINAL_SHARE = 0.25, 0.2, 0.3
+"""What parts of the budget left go to the screen, the rung and the first finals, where there are
+all three; the rest goes to what is derived from the finals and to repeats."""
+
+FINAL_SHARE_WITHOUT_RUNG = 0.55
+"""What part goes to the finals where there is no rung; the screen gets the rest."""
+
+MAX_FINALS = 6
+
+PLANNED_SHARE = 0.6
+"""What part of the screened candidates the bound proposes, where a sampler proposes the rest."""
+
+GENERATION = 4
+"""So many candidates are asked of the sampler at once."""
+
+USUAL_APART = 1.5
+"""The library's usual rate is tried unless one within this ratio has been."""
+
+NEIGHBOUR = 2.0**0.75
+"""How far the peak of the best is shifted, up and down, before it is believed."""
+
+CLEARLY_BEHIND = 2.5
+"""So many paired standard deviations behind the best, an entrant is not run again."""
+
+MAX_SEEDS, MAX_RACE = 5, 3
+"""At most so many seeds for the finals, and so many beside the reference on each but the first."""
+
+
+Sampler = Callable[[Sequence[Result], int, int], Sequence[tuple[Shape, float]]]
+"""Given the results so far, a horizon and a count: so many shapes, each with a peak."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a search has to choose from, and what it may spend.
+
+    `horizons` are the numbers of updates that can be trained, ascending, the last is the whole
+    horizon; `reference` the shape whose peak is tuned first, from `start_lr` on and within
+    `bounds`; `shapes` what the bound orders; `given` what takes part in any case, with a peak for
+    the whole horizon. `cost` says what a run of so many updates costs, and `budget` what all may
+    cost together, in full-training equivalents. `derive` makes further shapes from the gradient
+    norms of a run over the whole horizon.
+    """
+
+    horizons: tuple[int, ...]
+    reference: Shape
+    start_lr: float
+    bounds: tuple[float, float]
+    shapes: Sequence[Shape]
+    cost: Callable[[int], float]
+    budget: float
+    given: Sequence[tuple[Shape, float]] = ()
+    usual_lrs: Sequence[float] = ()
+    sampler: Sampler | None = None
+    derive: Callable[[Result], Sequence[Shape]] | None = None
+
+    @property
+    def total_steps(self) -> int:
+        """The whole horizon."""
+        return self.horizons[-1]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An entrant with its peak for the whole horizon, and how far it is behind the reference.
+
+    `behind` is a difference of log losses, negative if it is better.
+    """
+
+    shape: Shape
+    lr: float
+    origin: Origin
+    behind: float
+    trained: bool
+    """Whether it was trained over the whole horizon."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The candidates, the best first, the reference among them; and how the peak moves."""
+
+    candidates: tuple[Candidate, ...]
+    reference: Candidate
+    drift: Drift
+    tried: Mapping[float, float]
+    """The losses of the reference by its peak, over the horizon that most were tried over."""
+
+
+def tune(problem: Problem, known: Sequence[Result] = ()) -> Asking[Outcome | None]:
+    """Ask for runs, generation by generation; returns the outcome, None if nothing trained.
+
+    Whoever drives it sends the results of what was asked, in that order; fewer than asked for means
+    that nothing further can be run. `known` are results from before, of the reference over one
+    horizon and at several peaks; they are not charged again.
+    """
+    return _Search(problem, list(known)).run()
+
+
+@dataclass
+class _Search:
+    problem: Problem
+    results: list[Result]
+    spent: float = 0.0
+    over: bool = False
+    entrants: list[Entrant] = field(default_factory=list)
+
+    def run(self) -> Asking[Outcome | None]:
+        yield from self._peak()
+        reference = self._tuned_reference()
+        if reference is None:
+            return None
+        self.drift = drift(self._reference_peaks())
+        self.reference = reference
+        self.entrants.append(reference)
+        finals = yield from self._compete()
+        return self._outcome(finals)
+
+    # asking ---------------------------------------------------------------------------------------
+
+    def _ask(self, asks: Iterable[Ask], limit: float) -> Asking[list[Result]]:
+        """Have the runs made that have not been, as far as they fit below `limit`."""
+        wanted: list[Ask] = []
+        room = limit - self.spent + 1e-9
+        for ask in asks:
+            cost = self.problem.cost(ask.steps)
+            if self.over or cost > room:
+                break
+            if self._made(ask) is None and ask not in wanted:
+                wanted.append(ask)
+                room -= cost
+        if not wanted:
+            return []
+        results = yield wanted
+        self.over = len(results) < len(wanted)
+        self.results += results
+        self.spent += math.fsum(result.cost for result in results)
+        return results
+
+    def _made(self, ask: Ask) -> Result | None:
+        same = (ask.shape.key, ask.lr, ask.steps, ask.seed)
+        for result in self.results:
+            a = result.ask
+            if (a.shape.key, a.lr, a.steps, a.seed) == same:
+                return result
+        return None
+
+    @property
+    def _left(self) -> float:
+        return self.problem.budget - self.spent
+
+    # the peak of the reference --------------------------------------------------------------------
+
+    def _peak(self) -> Asking[None]:
+        """Try the reference at one peak after another over the shortest horizon."""
+        shape = self.problem.reference
+        own = [r for r in self.results if r.ask.shape.key == shape.key]
+        steps = own[0].ask.steps if own else self._first_horizon()
+        while not self.over:
+            lr = self._next_peak(steps)
+            if lr is None:
+                return
+            ask = Ask(shape, lr, steps, 0, "peak", "reference")
+            if not (yield from self._ask([ask], self.problem.budget)):
+                return
+
+    def _first_horizon(self) -> int:
+        shape = self.problem.reference
+        usable = [steps for steps in self.problem.horizons if shape.peaks(steps) != ()]
+        return usable[0]
+
+    def _next_peak(self, steps: int) -> float | None:
+        """The peak to try next; None once the best has a worse one on both sides."""
+        losses = self._by_peak(steps)
+        available = self.problem.reference.peaks(steps)
+        if available is None:
+            return next_rate(losses, self.problem.start_lr, self.problem.bounds)
+        if not losses:
+            return nearest(self.problem.start_lr, available)
+        best = min(losses, key=lambda lr: (losses[lr], lr))
+        return next((lr for lr in neighbours(best, available) if lr not in losses), None)
+
+    def _by_peak(self, steps: int) -> dict[float, float]:
+        """The log losses of the reference over one horizon, by peak."""
+        return {
+            r.ask.lr: r.log_loss
+            for r in self.results
+            if r.ask.shape.key == self.problem.reference.key
+            and (r.ask.steps, r.ask.seed) == (steps, 0)
+        }
+
+    def _reference_peaks(self) -> dict[int, float]:
+        """The best peak of the reference over each horizon that has three or more."""
+        found: dict[int, float] = {}
+        for steps in {r.ask.steps for r in self.results}:
+            losses = self._by_peak(steps)
+            best = centre(list(losses.items())) if len(losses) >= 3 else None
+            if best is not None:
+                found[steps] = best
+        return dict(sorted(found.items()))
+
+    def _tuned_reference(self) -> Entrant | None:
+        shape = self.problem.reference
+        for steps in self.problem.horizons:
+            best = centre(list(self._by_peak(steps).items()))
+            lr = nearest(best, shape.peaks(steps)) if best else None
+            if lr is not None:
+                return Entrant(shape, lr, steps, "reference")
+        return None
+
+    # phases ---------------------------------------------------------------------------------------
+
+    def _compete(self) -> Asking[bool]:
+        """Screen, then longer and longer; returns whether any was run over the whole horizon."""
+        problem, total = self.problem, self.problem.total_steps
+        full = problem.cost(total)
+        left = self._left / full
+        if len(problem.horizons) == 1:
+            yield from self._screen(total, self._up_to(SCREEN_SHARE + RUNG_SHARE + FINAL_SHARE))
+            yield from self._repeat()
+            return True
+        if left < FINALS_FROM:
+            yield from self._screen(self.reference.steps, problem.budget)
+            return False
+        if left < RUNGS_FROM:
+            count = min(max(round(FINAL_SHARE_WITHOUT_RUNG * left), 2), MAX_FINALS)
+            limit = problem.budget - count * full
+            ranked = yield from self._screen(self.reference.steps, limit)
+        else:
+            count = min(max(round(FINAL_SHARE * left), 3), MAX_FINALS)
+            rung_limit = self._up_to(SCREEN_SHARE + RUNG_SHARE)
+            ranked = yield from self._screen(problem.horizons[0], self._up_to(SCREEN_SHARE))
+            for steps in problem.horizons[1:-1]:
+                ranked = yield from self._rung(ranked, steps, rung_limit)
+        chosen = [self.reference, *ranked[: count - 1]]
+        yield from self._ask(self._entries(chosen, total, "final"), problem.budget)
+        yield from self._follow_up()
+        yield from self._repeat()
+        return True
+
+    def _up_to(self, share: float) -> float:
+        return self.spent + share * self._left
+
+    def _screen(self, steps: int, limit: float) -> Asking[list[Entrant]]:
+        """Compare many over a short horizon; returns them, the best first."""
+        problem = self.problem
+        if (steps, 0) not in self._standing(self.reference).losses:
+            yield from self._ask([self._entry(self.reference, steps, "screen")], limit)
+        count = self._room(steps, limit)
+        if problem.sampler and count > GENERATION:
+            count = math.ceil(PLANNED_SHARE * count)
+        planned = [*self._given(steps), *self._usual(steps), *self._proposed(steps)][:count]
+        self.entrants += planned
+        yield from self._ask(self._entries(planned, steps, "screen"), limit)
+        while problem.sampler and (room := self._room(steps, limit)):
+            sampled = problem.sampler(self.results, steps, min(room, GENERATION))
+            fresh = [Entrant(shape, lr, steps, "sampler") for shape, lr in sampled]
+            self.entrants += fresh
+            if not (yield from self._ask(self._entries(fresh, steps, "screen"), limit)):
+                break
+        return self._ordered(steps)
+
+    def _room(self, steps: int, limit: float) -> int:
+        """How many runs fit below `limit`."""
+        return 0 if self.over else int((limit - self.spent + 1e-9) / self.problem.cost(steps))
+
+    def _given(self, steps: int) -> list[Entrant]:
+        total = self.problem.total_steps
+        return [
+            Entrant(shape, self.drift.carried(lr, total, steps), steps, "user")
+            for shape, lr in self.problem.given
+        ]
+
+    def _usual(self, steps: int) -> list[Entrant]:
+        low, high = self.problem.bounds
+        tried = self._by_peak(self.reference.steps)
+        return [
+            Entrant(self.problem.reference, lr, steps, "usual")
+            for lr in self.problem.usual_lrs
+            if low <= lr <= high
+            and all(abs(math.log(lr / other)) > math.log(USUAL_APART) for other in tried)
+        ]
+
+    def _proposed(self, steps: int) -> list[Entrant]:
+        reference = self.reference
+        lr = nearest(
+            self.drift.carried(reference.lr, reference.steps, steps), reference.shape.peaks(steps)
+        )
+        if lr is None:
+            return []
+        others = [s for s in self.problem.shapes if s.key != reference.shape.key]
+        return Tuned(reference.shape, lr, steps).proposals(others, self.problem.bounds)
+
+    def _rung(self, ranked: Sequence[Entrant], steps: int, limit: float) -> Asking[list[Entrant]]:
+        """Compare the best of the last horizon over the next; returns them, the best first."""
+        count = max(3, self._room(steps, limit))
+        entries = self._entries([self.reference, *ranked][:count], steps, "rung")
+        yield from self._ask(entries, max(limit, self.spent + 3 * self.problem.cost(steps)))
+        return self._ordered(steps)
+
+    def _follow_up(self) -> Asking[None]:
+        """What follows from the finals: the best with its peak shifted, and refined ones.
+
+        Only where enough is left to repeat the best of them afterwards.
+        """
+        problem, total = self.problem, self.problem.total_steps
+        spare = self._room(total, problem.budget) - 2
+        best = min([self.reference, *self._ordered(total)], key=self._behind)
+        fresh = [*self._refined(best), *self._shifted(best)]
+        fresh = fresh[: max(spare, 0)]
+        self.entrants += fresh
+        yield from self._ask(self._entries(fresh, total, "final"), problem.budget)
+
+    def _refined(self, best: Entrant) -> list[Entrant]:
+        derive, total = self.problem.derive, self.problem.total_steps
+        made = self._made(self._entry(best, total, "final"))
+        shapes = derive(made) if derive and made else []
+        tuned = Tuned(best.shape, self._peak_over(best, total), total)
+        proposed = tuned.proposals(shapes, self.problem.bounds)
+        return [replace(entrant, origin="refined") for entrant in proposed]
+
+    def _shifted(self, best: Entrant) -> list[Entrant]:
+        total = self.problem.total_steps
+        lr, available = self._peak_over(best, total), best.shape.peaks(total)
+        low, high = self.problem.bounds
+        peaks = [lr / NEIGHBOUR, lr * NEIGHBOUR] if available is None else neighbours(lr, available)
+        return [Entrant(best.shape, x, total, "neighbour") for x in peaks if low <= x <= high]
+
+    def _repeat(self) -> Asking[None]:
+        """The best on further seeds, as long as the budget lasts and they are close."""
+        total = self.problem.total_steps
+        for seed in range(1, MAX_SEEDS):
+            race = self._race(total)[: self._room(total, self.problem.budget)]
+            if len(race) < 2:
+                return
+            asks = [self._entry(entrant, total, "final", seed) for entrant in race]
+            if not (yield from self._ask(asks, self.problem.budget)):
+                return
+
+    def _race(self, steps: int) -> list[Entrant]:
+        """The reference and the best at that horizon that are not clearly behind."""
+        ordered = self._ordered(steps)
+        if not ordered:
+            return []
+        standings = [self._standing(entrant) for entrant in ordered]
+        spread = paired_spread(standings, self._standing(self.reference), steps)
+        reach = math.inf if spread is None else CLEARLY_BEHIND * spread
+        best = self._behind(ordered[0])
+        close = [entrant for entrant in ordered if self._behind(entrant) - best <= reach]
+        return [self.reference, *close[:MAX_RACE]]
+
+    # where everybody stands -----------------------------------------------------------------------
+
+    def _entries(self, entrants: Iterable[Entrant], steps: int, purpose: Purpose) -> Iterable[Ask]:
+        return (self._entry(entrant, steps, purpose) for entrant in entrants)
+
+    def _entry(self, entrant: Entrant, steps: int, purpose: Purpose, seed: int = 0) -> Ask:
+        return Ask(
+            entrant.shape, self._peak_over(entrant, steps), steps, seed, purpose, entrant.origin
+        )
+
+    def _peak_over(self, entrant: Entrant, steps: int) -> float:
+        low, high = self.problem.bounds
+        if steps == entrant.steps:
+            return entrant.lr
+        carried = self.drift.carried(entrant.lr, entrant.steps, steps)
+        lr = nearest(min(max(carried, low), high), entrant.shape.peaks(steps))
+        return entrant.lr if lr is None else lr
+
+    def _standing(self, entrant: Entrant) -> Standing:
+        losses = {}
+        for result in self.results:
+            ask = result.ask
+            if ask.shape.key == entrant.shape.key and ask.lr == self._peak_over(entrant, ask.steps):
+                losses[ask.steps, ask.seed] = result.log_loss
+        if entrant is self.reference and (entrant.steps, 0) not in losses:
+            tried = self._by_peak(entrant.steps)
+            near = nearest(entrant.lr, sorted(tried))
+            if near is not None:
+                losses[entrant.steps, 0] = tried[near]
+        return Standing(losses)
+
+    def _behind(self, entrant: Entrant) -> float:
+        if entrant is self.reference:
+            return 0.0
+        reference = self._standing(self.reference)
+        return self._standing(entrant).behind(reference, self.problem.total_steps)
+
+    def _ordered(self, steps: int) -> list[Entrant]:
+        """The entrants other than the reference that were run over that horizon, the best first."""
+        there = [
+            e for e in self.entrants[1:] if any(s == steps for s, _ in self._standing(e).losses)
+        ]
+        ranked = sorted(range(len(there)), key=lambda i: (self._behind(there[i]), i))
+        return [there[i] for i in ranked]
+
+    def _outcome(self, finals: bool) -> Outcome:
+        others = self._ordered(self.problem.total_steps) if finals else []
+        pool = [self.reference, *others] if others else self.entrants
+        candidates = sorted(map(self._candidate, pool), key=lambda c: c.behind)
+        tried = {lr: math.exp(loss) for lr, loss in self._by_peak(self.reference.steps).items()}
+        return Outcome(tuple(candidates), self._candidate(self.reference), self.drift, tried)
+
+    def _candidate(self, entrant: Entrant) -> Candidate:
+        total = self.problem.total_steps
+        trained = any(steps == total for steps, _ in self._standing(entrant).losses)
+        return Candidate(
+            entrant.shape,
+            self._peak_over(entrant, total),
+            entrant.origin,
+            self._behind(entrant),
+            trained,
+        )
