@@ -1,5 +1,6 @@
 """Which shapes to try first, and at which peak: by the convex bound, before anything is trained."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +13,15 @@ from lrtuner.strategy.peaks import nearest
 RESOLUTION = 500
 """Shapes are compared over at most so many updates: the bound needs no more."""
 
+RUNG = math.sqrt(2.0)
+"""Peaks differ by powers of this: no bound is more exact, and shapes with one peak can share the
+beginning of their training."""
+
 ALIKE = 0.03
 """Two shapes whose factors differ by less on average are one for the purpose of a search."""
+
+
+Key = tuple[str, float, int]
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,11 @@ class Entrant:
     lr: float
     steps: int
     origin: Origin
+
+    @property
+    def key(self) -> Key:
+        """What tells it from others."""
+        return self.shape.key, self.lr, self.steps
 
 
 @dataclass(frozen=True)
@@ -37,10 +50,10 @@ class Tuned:
     def proposals(self, shapes: Sequence[Shape], bounds: tuple[float, float]) -> list[Entrant]:
         """The shapes with their peaks carried over, the most promising first.
 
-        A shape's peak is lr gamma*(shape) / gamma*(tuned), within `bounds`, or the available one
-        nearest to it. Shapes are in the order of the bound at that peak, but the best of each
-        family come first, then the second of each, and so on; of two that are alike only the
-        better one is kept.
+        A shape's peak is lr gamma*(shape) / gamma*(tuned), rounded, or the available one nearest to
+        it; shapes whose peak is not within `bounds` are left out. Shapes are in the order of the
+        bound at that peak, but the best of each family come first, then the second of each, and so
+        on; of two that are alike only the better one is kept.
         """
         known = bound(_sketch(self.shape, self.steps))
         scale = known.best_gamma / self.lr
@@ -55,10 +68,15 @@ class Tuned:
         low, high = bounds
         for shape in shapes:
             own = bound(_sketch(shape, self.steps))
-            wanted = min(max(transferred_lr(self.lr, known, own), low), high)
-            lr = nearest(wanted, shape.peaks(self.steps))
-            if lr is not None:
+            available = shape.peaks(self.steps)
+            wanted = transferred_lr(self.lr, known, own)
+            lr = self._rounded(wanted) if available is None else nearest(wanted, available)
+            if lr is not None and low <= lr <= high:
                 yield own.at(scale * lr), Entrant(shape, lr, self.steps, "bound")
+
+    def _rounded(self, lr: float) -> float:
+        """The peak's nearest neighbour that is a power of RUNG above or below the tuned one."""
+        return float(self.lr * RUNG ** round(math.log(lr / self.lr, RUNG)))
 
 
 def _mixed(ranked: Sequence[Entrant], known: Shape) -> list[Entrant]:

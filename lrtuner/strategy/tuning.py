@@ -15,11 +15,13 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from lrtuner.budget import EVALUATION_SHARE
 from lrtuner.range_test import centre, next_rate
-from lrtuner.strategy.arms import Ask, Origin, Purpose, Result, Shape
+from lrtuner.strategy.arms import Array, Ask, Origin, Purpose, Result, Shape
 from lrtuner.strategy.peaks import Drift, drift, nearest, neighbours
-from lrtuner.strategy.proposals import Entrant, Tuned
+from lrtuner.strategy.proposals import Entrant, Key, Tuned
 from lrtuner.strategy.standing import Standing, paired_spread
+from lrtuner.trunks import prefix_tree
 
 T = TypeVar("T")
 Asking = Generator[list[Ask], list[Result], T]
@@ -42,6 +44,8 @@ MAX_FINALS = 6
 
 PLANNED_SHARE = 0.6
 """What part of the screened candidates the bound proposes, where a sampler proposes the rest."""
+
+MAX_PLANNED = 40
 
 GENERATION = 4
 """So many candidates are asked of the sampler at once."""
@@ -72,7 +76,8 @@ class Problem:
     `bounds`; `shapes` what the bound orders; `given` what takes part in any case, with a peak for
     the whole horizon. `cost` says what a run of so many updates costs, and `budget` what all may
     cost together, in full-training equivalents. `derive` makes further shapes from the gradient
-    norms of a run over the whole horizon.
+    norms of a run over the whole horizon. With `shares_trunks`, runs that are asked for together
+    and start from one seed cost what they have in common only once.
     """
 
     horizons: tuple[int, ...]
@@ -86,6 +91,7 @@ class Problem:
     usual_lrs: Sequence[float] = ()
     sampler: Sampler | None = None
     derive: Callable[[Result], Sequence[Shape]] | None = None
+    shares_trunks: bool = True
 
     @property
     def total_steps(self) -> int:
@@ -136,6 +142,9 @@ class _Search:
     spent: float = 0.0
     over: bool = False
     entrants: list[Entrant] = field(default_factory=list)
+    asked: dict[tuple[Key, int], float] = field(default_factory=dict)
+    """The peak that an entrant was tried at over a horizon."""
+    factors: dict[tuple[str, int], Array] = field(default_factory=dict)
 
     def run(self) -> Asking[Outcome | None]:
         yield from self._peak()
@@ -151,16 +160,13 @@ class _Search:
     # asking ---------------------------------------------------------------------------------------
 
     def _ask(self, asks: Iterable[Ask], limit: float) -> Asking[list[Result]]:
-        """Have the runs made that have not been, as far as they fit below `limit`."""
+        """Have the runs made that have not been: all of those that still fit below `limit`."""
         wanted: list[Ask] = []
-        room = limit - self.spent + 1e-9
-        for ask in asks:
-            cost = self.problem.cost(ask.steps)
-            if self.over or cost > room:
-                break
-            if self._made(ask) is None and ask not in wanted:
+        for ask in asks if not self.over else ():
+            if self._made(ask) or ask in wanted:
+                continue
+            if self.spent + self._joint_cost([*wanted, ask]) <= limit + 1e-9:
                 wanted.append(ask)
-                room -= cost
         if not wanted:
             return []
         results = yield wanted
@@ -168,6 +174,31 @@ class _Search:
         self.results += results
         self.spent += math.fsum(result.cost for result in results)
         return results
+
+    def _joint_cost(self, asks: Sequence[Ask]) -> float:
+        """What runs cost that are made together, at most."""
+        cost = self.problem.cost
+        if not self.problem.shares_trunks:
+            return math.fsum(cost(ask.steps) for ask in asks)
+        seeds: dict[int, list[Ask]] = {}
+        for ask in asks:
+            seeds.setdefault(ask.seed, []).append(ask)
+        return math.fsum(map(self._shared_cost, seeds.values()))
+
+    def _shared_cost(self, asks: Sequence[Ask]) -> float:
+        """Of runs of one seed: what they have in common is trained once, but each is evaluated."""
+        cost = self.problem.cost
+        updates = prefix_tree([self._rates(ask) for ask in asks]).updates
+        ends = math.fsum(cost(ask.steps) for ask in asks[1:])
+        return min(
+            cost(updates) + EVALUATION_SHARE * ends, math.fsum(cost(ask.steps) for ask in asks)
+        )
+
+    def _rates(self, ask: Ask) -> Array:
+        key = (ask.shape.key, ask.steps)
+        if key not in self.factors:
+            self.factors[key] = ask.shape.factors(ask.steps)
+        return ask.lr * self.factors[key]
 
     def _made(self, ask: Ask) -> Result | None:
         same = (ask.shape.key, ask.lr, ask.steps, ask.seed)
@@ -261,10 +292,14 @@ class _Search:
         else:
             count = min(max(round(FINAL_SHARE * left), 3), MAX_FINALS)
             rung_limit = self._up_to(SCREEN_SHARE + RUNG_SHARE)
-            ranked = yield from self._screen(problem.horizons[0], self._up_to(SCREEN_SHARE))
+            screen_limit = self._up_to(SCREEN_SHARE)
+            yield from self._measure_drift(problem.horizons[0], screen_limit)
+            ranked = yield from self._screen(problem.horizons[0], screen_limit)
             for steps in problem.horizons[1:-1]:
                 ranked = yield from self._rung(ranked, steps, rung_limit)
-        chosen = [self.reference, *ranked[: count - 1]]
+        given = [entrant for entrant in self.entrants if entrant.origin == "user"]
+        others = [entrant for entrant in ranked if entrant not in given]
+        chosen = [self.reference, *given, *others[: count - 1]]
         yield from self._ask(self._entries(chosen, total, "final"), problem.budget)
         yield from self._follow_up()
         yield from self._repeat()
@@ -273,17 +308,33 @@ class _Search:
     def _up_to(self, share: float) -> float:
         return self.spent + share * self._left
 
+    def _measure_drift(self, steps: int, limit: float) -> Asking[None]:
+        """Tune the reference over another horizon than its first, at three peaks."""
+        if steps == self.reference.steps:
+            return
+        at = self._peak_over(self.reference, steps)
+        available = self.reference.shape.peaks(steps)
+        if available is None:
+            peaks = [at, at / NEIGHBOUR, at * NEIGHBOUR]
+        else:
+            peaks = [at, *neighbours(at, available)]
+        asks = [self._entry(self.reference, steps, "screen")]
+        asks += [replace(asks[0], lr=lr, purpose="peak") for lr in peaks[1:]]
+        yield from self._ask(asks, limit)
+        self.drift = drift(self._reference_peaks())
+
     def _screen(self, steps: int, limit: float) -> Asking[list[Entrant]]:
         """Compare many over a short horizon; returns them, the best first."""
         problem = self.problem
         if (steps, 0) not in self._standing(self.reference).losses:
             yield from self._ask([self._entry(self.reference, steps, "screen")], limit)
-        count = self._room(steps, limit)
-        if problem.sampler and count > GENERATION:
-            count = math.ceil(PLANNED_SHARE * count)
-        planned = [*self._given(steps), *self._usual(steps), *self._proposed(steps)][:count]
+        proposed = self._proposed(steps)[:MAX_PLANNED]
+        planned = [*self._given(steps), *self._usual(steps), *proposed]
+        planned_limit = limit
+        if problem.sampler and self._room(steps, limit) > GENERATION:
+            planned_limit = self.spent + PLANNED_SHARE * (limit - self.spent)
         self.entrants += planned
-        yield from self._ask(self._entries(planned, steps, "screen"), limit)
+        yield from self._ask(self._entries(planned, steps, "screen"), planned_limit)
         while problem.sampler and (room := self._room(steps, limit)):
             sampled = problem.sampler(self.results, steps, min(room, GENERATION))
             fresh = [Entrant(shape, lr, steps, "sampler") for shape, lr in sampled]
@@ -331,15 +382,15 @@ class _Search:
         return self._ordered(steps)
 
     def _follow_up(self) -> Asking[None]:
-        """What follows from the finals: the best with its peak shifted, and refined ones.
+        """What follows from the finals: refined shapes, and the best with its peak shifted.
 
-        Only where enough is left to repeat the best of them afterwards.
+        At most half of what is left goes to them, the rest to repeats.
         """
         problem, total = self.problem, self.problem.total_steps
-        spare = self._room(total, problem.budget) - 2
+        spare = self._room(total, problem.budget) // 2
         best = min([self.reference, *self._ordered(total)], key=self._behind)
         fresh = [*self._refined(best), *self._shifted(best)]
-        fresh = fresh[: max(spare, 0)]
+        fresh = fresh[:spare]
         self.entrants += fresh
         yield from self._ask(self._entries(fresh, total, "final"), problem.budget)
 
@@ -355,7 +406,7 @@ class _Search:
         total = self.problem.total_steps
         lr, available = self._peak_over(best, total), best.shape.peaks(total)
         low, high = self.problem.bounds
-        peaks = [lr / NEIGHBOUR, lr * NEIGHBOUR] if available is None else neighbours(lr, available)
+        peaks = [lr * NEIGHBOUR, lr / NEIGHBOUR] if available is None else neighbours(lr, available)
         return [Entrant(best.shape, x, total, "neighbour") for x in peaks if low <= x <= high]
 
     def _repeat(self) -> Asking[None]:
@@ -387,29 +438,32 @@ class _Search:
         return (self._entry(entrant, steps, purpose) for entrant in entrants)
 
     def _entry(self, entrant: Entrant, steps: int, purpose: Purpose, seed: int = 0) -> Ask:
-        return Ask(
-            entrant.shape, self._peak_over(entrant, steps), steps, seed, purpose, entrant.origin
-        )
+        lr = self.asked.setdefault((entrant.key, steps), self._peak_over(entrant, steps))
+        return Ask(entrant.shape, lr, steps, seed, purpose, entrant.origin)
 
     def _peak_over(self, entrant: Entrant, steps: int) -> float:
-        low, high = self.problem.bounds
+        """The peak at which the entrant was tried over that horizon, or would be."""
+        if (entrant.key, steps) in self.asked:
+            return self.asked[entrant.key, steps]
         if steps == entrant.steps:
             return entrant.lr
+        low, high = self.problem.bounds
         carried = self.drift.carried(entrant.lr, entrant.steps, steps)
         lr = nearest(min(max(carried, low), high), entrant.shape.peaks(steps))
         return entrant.lr if lr is None else lr
 
     def _standing(self, entrant: Entrant) -> Standing:
-        losses = {}
-        for result in self.results:
-            ask = result.ask
-            if ask.shape.key == entrant.shape.key and ask.lr == self._peak_over(entrant, ask.steps):
-                losses[ask.steps, ask.seed] = result.log_loss
+        tried = {steps: lr for (key, steps), lr in self.asked.items() if key == entrant.key}
+        losses = {
+            (r.ask.steps, r.ask.seed): r.log_loss
+            for r in self.results
+            if r.ask.shape.key == entrant.shape.key and tried.get(r.ask.steps) == r.ask.lr
+        }
         if entrant is self.reference and (entrant.steps, 0) not in losses:
-            tried = self._by_peak(entrant.steps)
-            near = nearest(entrant.lr, sorted(tried))
+            by_peak = self._by_peak(entrant.steps)
+            near = nearest(entrant.lr, sorted(by_peak))
             if near is not None:
-                losses[entrant.steps, 0] = tried[near]
+                losses[entrant.steps, 0] = by_peak[near]
         return Standing(losses)
 
     def _behind(self, entrant: Entrant) -> float:
@@ -427,11 +481,16 @@ class _Search:
         return [there[i] for i in ranked]
 
     def _outcome(self, finals: bool) -> Outcome:
-        others = self._ordered(self.problem.total_steps) if finals else []
-        pool = [self.reference, *others] if others else self.entrants
-        candidates = sorted(map(self._candidate, pool), key=lambda c: c.behind)
+        total = self.problem.total_steps
+        run = [e for e in self.entrants[1:] if self._standing(e).losses]
+        pool = self._ordered(total) if finals else run
+        given = [e for e in self.entrants if e.origin == "user" and e not in pool]
+        candidates = sorted(
+            map(self._candidate, [self.reference, *(pool or run), *given]), key=lambda c: c.behind
+        )
         tried = {lr: math.exp(loss) for lr, loss in self._by_peak(self.reference.steps).items()}
-        return Outcome(tuple(candidates), self._candidate(self.reference), self.drift, tried)
+        measured = drift(self._reference_peaks())
+        return Outcome(tuple(candidates), self._candidate(self.reference), measured, tried)
 
     def _candidate(self, entrant: Entrant) -> Candidate:
         total = self.problem.total_steps
