@@ -87,7 +87,7 @@ class Planner:
             cost=cost,
             budget=budget,
             given=[(user, user.given.peak_lr)] if (user := self.user) else [],
-            usual_lrs=self.spec.optimizer.default_lrs,
+            usual_lrs=self._usual(),
             sampler=self._sampled,
             derive=self._derived,
         )
@@ -138,6 +138,11 @@ class Planner:
         """What came of it, as the strategy is told."""
         loss = self.spec.objective.loss(trial.state, trial.value, trial.metrics, ask.steps)
         return Result(ask, loss, trial.cost, trial.gradient_norms)
+
+    def _usual(self) -> list[float]:
+        """The rates that one would begin with, as far as the job allows them."""
+        low, high = self.spec.search.lr_range or (0.0, math.inf)
+        return [lr for lr in self.spec.optimizer.default_lrs if low <= lr <= high]
 
     def summary(
         self, outcome: Outcome, range_test: RangeTestResult, *, pairs: int, runs: int

@@ -72,12 +72,14 @@ class Problem:
     """What a search has to choose from, and what it may spend.
 
     `horizons` are the numbers of updates that can be trained, ascending, the last is the whole
-    horizon; `reference` the shape whose peak is tuned first, from `start_lr` on and within
-    `bounds`; `shapes` what the bound orders; `given` what takes part in any case, with a peak for
-    the whole horizon. `cost` says what a run of so many updates costs, and `budget` what all may
-    cost together, in full-training equivalents. `derive` makes further shapes from the gradient
-    norms of a run over the whole horizon. With `shares_trunks`, runs that are asked for together
-    and start from one seed cost what they have in common only once.
+    horizon. `reference` is the shape whose peak is tuned first, from `start_lr` on and within
+    `bounds`; `shapes` is what the bound orders. `given` takes part in any case, with a peak for the
+    whole horizon, and `usual_lrs` are peaks at which the reference does.
+
+    `cost` says what a run of so many updates costs, and `budget` what all may cost together, in
+    full-training equivalents. With `shares_trunks`, runs that are asked for together and start from
+    one seed cost what they have in common only once. `sampler` proposes what the bound leaves out,
+    and `derive` makes further shapes from the gradient norms of a run over the whole horizon.
     """
 
     horizons: tuple[int, ...]
@@ -275,35 +277,46 @@ class _Search:
 
     def _compete(self) -> Asking[bool]:
         """Screen, then longer and longer; returns whether any was run over the whole horizon."""
-        problem, total = self.problem, self.problem.total_steps
-        full = problem.cost(total)
-        left = self._left / full
-        if len(problem.horizons) == 1:
-            yield from self._screen(total, self._up_to(SCREEN_SHARE + RUNG_SHARE + FINAL_SHARE))
-            yield from self._repeat()
-            return True
-        if left < FINALS_FROM:
-            yield from self._screen(self.reference.steps, problem.budget)
+        horizons, budget = self.problem.horizons, self.problem.budget
+        left = self._left / self.problem.cost(self.problem.total_steps)
+        if len(horizons) == 1:
+            yield from self._screen(
+                horizons[0], self._up_to(SCREEN_SHARE + RUNG_SHARE + FINAL_SHARE)
+            )
+        elif left < FINALS_FROM:
+            yield from self._screen(self.reference.steps, budget)
             return False
-        if left < RUNGS_FROM:
-            count = min(max(round(FINAL_SHARE_WITHOUT_RUNG * left), 2), MAX_FINALS)
-            limit = problem.budget - count * full
-            ranked = yield from self._screen(self.reference.steps, limit)
+        elif left < RUNGS_FROM:
+            yield from self._two_rounds(_clipped(FINAL_SHARE_WITHOUT_RUNG * left, 2))
         else:
-            count = min(max(round(FINAL_SHARE * left), 3), MAX_FINALS)
-            rung_limit = self._up_to(SCREEN_SHARE + RUNG_SHARE)
-            screen_limit = self._up_to(SCREEN_SHARE)
-            yield from self._measure_drift(problem.horizons[0], screen_limit)
-            ranked = yield from self._screen(problem.horizons[0], screen_limit)
-            for steps in problem.horizons[1:-1]:
-                ranked = yield from self._rung(ranked, steps, rung_limit)
-        given = [entrant for entrant in self.entrants if entrant.origin == "user"]
-        others = [entrant for entrant in ranked if entrant not in given]
-        chosen = [self.reference, *given, *others[: count - 1]]
-        yield from self._ask(self._entries(chosen, total, "final"), problem.budget)
-        yield from self._follow_up()
+            yield from self._all_rounds(_clipped(FINAL_SHARE * left, 3))
         yield from self._repeat()
         return True
+
+    def _two_rounds(self, finals: int) -> Asking[None]:
+        """The horizon of the reference, then the whole one."""
+        limit = self.problem.budget - finals * self.problem.cost(self.problem.total_steps)
+        ranked = yield from self._screen(self.reference.steps, limit)
+        yield from self._finals(ranked, finals)
+
+    def _all_rounds(self, finals: int) -> Asking[None]:
+        """Every horizon, and what follows from the finals."""
+        *shorter, _ = self.problem.horizons
+        screen_limit, rung_limit = self._up_to(SCREEN_SHARE), self._up_to(SCREEN_SHARE + RUNG_SHARE)
+        yield from self._measure_drift(shorter[0], screen_limit)
+        ranked = yield from self._screen(shorter[0], screen_limit)
+        for steps in shorter[1:]:
+            ranked = yield from self._rung(ranked, steps, rung_limit)
+        yield from self._finals(ranked, finals)
+        yield from self._follow_up()
+
+    def _finals(self, ranked: Sequence[Entrant], count: int) -> Asking[None]:
+        """Run the reference, what the user gave, and the best others over the whole horizon."""
+        given = [entrant for entrant in self.entrants if entrant.origin == "user"]
+        others = [entrant for entrant in ranked if entrant.origin != "user"]
+        chosen = [self.reference, *given, *others[: count - 1]]
+        entries = self._entries(chosen, self.problem.total_steps, "final")
+        yield from self._ask(entries, self.problem.budget)
 
     def _up_to(self, share: float) -> float:
         return self.spent + share * self._left
@@ -355,13 +368,11 @@ class _Search:
         ]
 
     def _usual(self, steps: int) -> list[Entrant]:
-        low, high = self.problem.bounds
         tried = self._by_peak(self.reference.steps)
         return [
             Entrant(self.problem.reference, lr, steps, "usual")
             for lr in self.problem.usual_lrs
-            if low <= lr <= high
-            and all(abs(math.log(lr / other)) > math.log(USUAL_APART) for other in tried)
+            if all(abs(math.log(lr / other)) > math.log(USUAL_APART) for other in tried)
         ]
 
     def _proposed(self, steps: int) -> list[Entrant]:
@@ -502,3 +513,7 @@ class _Search:
             self._behind(entrant),
             trained,
         )
+
+
+def _clipped(finals: float, least: int) -> int:
+    return min(max(round(finals), least), MAX_FINALS)
