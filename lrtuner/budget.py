@@ -110,13 +110,12 @@ class Plan:
     pairs: int
 
 
-def plan(full_runs: float, run: float, asked_pairs: int, comparisons: int = 0) -> Plan:
+def plan(full_runs: float, run: float, asked_pairs: int, kept: float = 0.0) -> Plan:
     """Divide the budget; `run` is the cost in FTE of one of the longest runs.
 
-    One run is kept for each comparison; the search gets eight; then come the pairs; what is left
+    What comparisons cost is `kept`; the search gets eight runs; then come the pairs; what is left
     goes to the search.
     """
-    kept = comparisons * run
     spare = full_runs - kept - SEARCH_FIRST * run
     pairs = max(0, min(asked_pairs, int(spare / (2 * run) + 1e-9)))
     return Plan(search=full_runs - kept - 2 * pairs * run, pairs=pairs)

@@ -28,9 +28,10 @@ from lrtuner.recommendation import recommend
 from lrtuner.search_result import SearchResult
 from lrtuner.selection import Contest, Decision, decide
 from lrtuner.strategy import Ask, Outcome, Problem, Result, tune
+from worker import comparison
 from worker.device import environment
 from worker.journal import History, Journal
-from worker.planner import Planner, pair_requests
+from worker.planner import Planner, Request, pair_requests, pair_seed
 from worker.range_test import run_range_test
 from worker.runs import Runs
 from worker.task import Task, make_task
@@ -134,26 +135,37 @@ class Pipeline:
             results = [planner.result(a, r) for a, r in zip(asks, made, strict=False)]
 
     def _confirm(self, found: SearchResult) -> dict[str, Any]:
+        whole = self.spec.search.budget.full_runs
         if found.challenger.shape != found.baseline.shape:
             arms = f"{found.challenger.shape} against {found.baseline.shape}"
             self._message(Stage.CONFIRM, f"confirming {arms}")
             for index in range(found.pairs):
-                self._pair(found, index)
+                requests = pair_requests(found, self.spec, index)
+                self.runs.make(requests, lambda: self._in_time(whole))
+        self._compare()
         verdict = self._decide(found).verdict
         self.journal.event(
             "verdict", verdict.reason, Stage.CONFIRM, verdict.model_dump(exclude={"baseline"})
         )
         return {"verdict": verdict.model_dump(mode="json")}
 
-    def _pair(self, found: SearchResult, index: int) -> None:
-        """Both on one fresh seed, unless the budget or the time is spent."""
-        whole = self.spec.search.budget.full_runs
-        requests = pair_requests(found, self.spec, index)
-        if (
-            self.runs.recorded(len(requests))
-            or self.runs.spent + 2 * self._longest_cost <= whole + 1e-9
-        ):
-            self.runs.make(requests, lambda: self._in_time(whole))
+    def _compare(self) -> None:
+        """Each of the optimizers asked for, once, on the seed of the first pair."""
+        longest, whole = self._longest, self.spec.search.budget.full_runs
+        for name in self.spec.search.compare:
+            request = Request(
+                purpose="comparison",
+                phase=Stage.CONFIRM,
+                shape=name,
+                schedule=comparison.schedule(self.work, name, longest),
+                seed=pair_seed(self.spec, 0),
+                origin=name,
+                params=comparison.described(self.work, name),
+            )
+            if not self._in_time(whole) and not self.runs.recorded(1):
+                return
+            train = partial(comparison.compare, self.work, name, request.seed, longest)
+            self.runs.make_by(request, train)
 
     # decisions ------------------------------------------------------------------------------------
 
@@ -240,14 +252,18 @@ class Pipeline:
 
     def _plan(self) -> Plan:
         search = self.spec.search
-        return plan(
-            search.budget.full_runs, self._longest_cost, search.confirm_pairs, len(search.compare)
-        )
+        share = self._longest / self.work.total_steps
+        kept = sum(share * comparison.cost(self.work, name) for name in search.compare)
+        return plan(search.budget.full_runs, self._longest_cost, search.confirm_pairs, kept)
+
+    @property
+    def _longest(self) -> int:
+        return self.spec.search.longest(self.work.total_steps)
 
     @property
     def _longest_cost(self) -> float:
         """FTE of one of the longest runs, the test split included."""
-        return self._cost(self.spec.search.longest(self.work.total_steps), test=True)
+        return self._cost(self._longest, test=True)
 
     def _cost(self, steps: int, *, test: bool = False) -> float:
         whole = full_cost(self.work, test=test, target=self.spec.objective.target)

@@ -217,7 +217,7 @@ class Planner:
 
 def pair_requests(found: SearchResult, spec: JobSpec, index: int) -> list[Request]:
     """Challenger and baseline on a fresh seed: nothing was chosen by it."""
-    seed = derived_seed(spec.seed, "pair", index)
+    seed = pair_seed(spec, index)
     sides: list[tuple[Purpose, Contender]] = [
         ("recommended", found.challenger),
         ("reference", found.baseline),
@@ -226,6 +226,11 @@ def pair_requests(found: SearchResult, spec: JobSpec, index: int) -> list[Reques
         Request(purpose, Stage.CONFIRM, side.shape, side.searched, seed, side.origin)
         for purpose, side in sides
     ]
+
+
+def pair_seed(spec: JobSpec, index: int) -> int:
+    """A seed that nothing was chosen by."""
+    return derived_seed(spec.seed, "pair", index)
 
 
 def _found(drift: Drift) -> DriftFound:

@@ -68,11 +68,15 @@ class Runs:
         """The records in the order of their numbers."""
         return [self.records[number] for number in sorted(self.records)]
 
-    def record(self, number: int, request: Request, run: Callable[[], Run]) -> TrialRecord:
-        """Make a single run by `run` and record it."""
+    def make_by(self, request: Request, train: Callable[[], Run]) -> TrialRecord:
+        """Make a single run that is trained in its own way."""
+        number = self.next_number
+        self.next_number += 1
+        if number in self.records:
+            return self.records[number]
         self.journal.trial_started(self._begun(number, request))
         try:
-            outcome = self._outcome(run())
+            outcome = self._outcome(train())
         except Exception as error:  # noqa: BLE001 - anything a model may raise; the job goes on
             outcome = {"state": TrialState.FAILED, "error": explained(error)}
         return self._finish(number, request, outcome)
