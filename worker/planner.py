@@ -20,13 +20,13 @@ from lrtuner.candidates import (
 from lrtuner.evidence import Purpose, TrialRecord
 from lrtuner.job import JobSpec, derived_seed, search_seed
 from lrtuner.lifecycle import Stage
-from lrtuner.range_test import DRIFT, Probe, RangeTestResult, Suggestion, centre, log_loss
+from lrtuner.range_test import Probe, RangeTestResult, Suggestion, centre, log_loss
 from lrtuner.schedules.grammar import Schedule
 from lrtuner.schedules.table import MAX_VALUES
 from lrtuner.search_result import Caution, Contender, DriftFound, SearchResult, cautions
 from lrtuner.sensitivity import sensitivity
 from lrtuner.strategy import Ask, Candidate, Drift, Outcome, Problem, Result, Shape
-from lrtuner.strategy.peaks import DRIFT_SPREAD
+from lrtuner.strategy.peaks import DRIFT_SPREAD, USUAL_DRIFT
 from worker import search
 from worker.search import Tried
 
@@ -234,7 +234,7 @@ def pair_seed(spec: JobSpec, index: int) -> int:
 
 
 def _found(drift: Drift) -> DriftFound:
-    usual = f"the usual {DRIFT} +- {DRIFT_SPREAD}"
+    usual = f"the usual {USUAL_DRIFT} +- {DRIFT_SPREAD}"
     source = usual if drift.measured is None else f"{usual}, weighed with what this job measured"
     return DriftFound(alpha=drift.alpha, measured=drift.measured, source=source)
 

@@ -9,7 +9,6 @@ that stays must be lower than one that is passed through.
 
 from lrtuner.range_test.analysis import MIN_POINTS, Analysis, Status, analyse
 from lrtuner.range_test.probing import (
-    DRIFT,
     Kind,
     Plateau,
     Probe,
@@ -30,7 +29,6 @@ from lrtuner.range_test.sweeps import Sweep, sweep_rates
 from lrtuner.range_test.votes import VOTES
 
 __all__ = [
-    "DRIFT",
     "MIN_POINTS",
     "VOTES",
     "Analysis",

@@ -47,6 +47,10 @@ PLANNED_SHARE = 0.6
 
 MAX_PLANNED = 40
 
+SAMPLED_FROM = 8
+"""A sampler is asked only where more than so many candidates can be screened: with few results it
+draws at random."""
+
 GENERATION = 4
 """So many candidates are asked of the sampler at once."""
 
@@ -311,11 +315,18 @@ class _Search:
         yield from self._follow_up()
 
     def _finals(self, ranked: Sequence[Entrant], count: int) -> Asking[None]:
-        """Run the reference, what the user gave, and the best others over the whole horizon."""
+        """Run the reference, what the user gave, and the best others over the whole horizon.
+
+        The best takes part with a higher peak too: how far peaks fall with the horizon is a guess.
+        """
         given = [entrant for entrant in self.entrants if entrant.origin == "user"]
         others = [entrant for entrant in ranked if entrant.origin != "user"]
-        chosen = [self.reference, *given, *others[: count - 1]]
-        entries = self._entries(chosen, self.problem.total_steps, "final")
+        raised = [raised for best in others[:1] for raised in self._shifted(best)[:1]]
+        others = [*others[:1], *raised, *others[1:]][: count - 1]
+        self.entrants += [entrant for entrant in raised if entrant in others]
+        entries = self._entries(
+            [self.reference, *given, *others], self.problem.total_steps, "final"
+        )
         yield from self._ask(entries, self.problem.budget)
 
     def _up_to(self, share: float) -> float:
@@ -344,7 +355,7 @@ class _Search:
         proposed = self._proposed(steps)[:MAX_PLANNED]
         planned = [*self._given(steps), *self._usual(steps), *proposed]
         planned_limit = limit
-        if problem.sampler and self._room(steps, limit) > GENERATION:
+        if problem.sampler and self._room(steps, limit) > SAMPLED_FROM:
             planned_limit = self.spent + PLANNED_SHARE * (limit - self.spent)
         self.entrants += planned
         yield from self._ask(self._entries(planned, steps, "screen"), planned_limit)
@@ -417,7 +428,8 @@ class _Search:
         total = self.problem.total_steps
         lr, available = self._peak_over(best, total), best.shape.peaks(total)
         low, high = self.problem.bounds
-        peaks = [lr * NEIGHBOUR, lr / NEIGHBOUR] if available is None else neighbours(lr, available)
+        peaks = [lr / NEIGHBOUR, lr * NEIGHBOUR] if available is None else neighbours(lr, available)
+        peaks = sorted(peaks, reverse=True)
         return [Entrant(best.shape, x, total, "neighbour") for x in peaks if low <= x <= high]
 
     def _repeat(self) -> Asking[None]:
