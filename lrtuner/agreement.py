@@ -17,7 +17,8 @@ FEWEST = 3
 APART = math.log(2.0) / 2.0
 """Peaks of one shape within half an octave, the drift with the horizon allowed for, are one arm."""
 
-_PAIRED = ("recommended", "reference", "comparison")  # on seeds of their own
+FRESH = ("recommended", "reference", "comparison")
+"""Purposes of runs on seeds of their own, which nothing was chosen by."""
 
 
 class Arm(Record):
@@ -47,10 +48,10 @@ class Agreement(Record):
 def agreements(trials: Sequence[TrialRecord], drift: float = 0.0) -> list[Agreement]:
     """The agreement of every two horizons that have an arm in common, the shortest first.
 
-    Of each horizon only the seed that most runs have is used: values on different seeds do not
-    compare. A peak `lr` over T steps stands for the peak lr (T / T')^drift over T'.
+    Of each horizon only the seed that most runs have is used. A peak `lr` over T steps stands for
+    the peak lr (T / T')^drift over T'.
     """
-    chosen = [t for t in trials if t.value is not None and t.purpose not in _PAIRED]
+    chosen = [t for t in trials if t.value is not None and t.purpose not in FRESH]
     horizons = sorted({t.schedule.total_steps for t in chosen})
     of_horizon = {steps: _on_one_seed(chosen, steps) for steps in horizons}
     pairs = [
@@ -73,6 +74,12 @@ def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
     return min(max(float(x @ y) / norm, -1.0), 1.0) if norm else None
 
 
+def common_seed(trials: Sequence[TrialRecord]) -> int:
+    """The seed that most runs have: values on different seeds do not compare."""
+    [(seed, _)] = Counter(trial.seed for trial in trials).most_common(1)
+    return seed
+
+
 def _centred_ranks(values: Sequence[float]) -> NDArray[np.float64]:
     _, group, sizes = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
     ranks = (np.cumsum(sizes) - (sizes - 1) / 2.0)[group]
@@ -82,7 +89,7 @@ def _centred_ranks(values: Sequence[float]) -> NDArray[np.float64]:
 
 def _on_one_seed(trials: Sequence[TrialRecord], steps: int) -> list[TrialRecord]:
     own = [t for t in trials if t.schedule.total_steps == steps]
-    [(seed, _)] = Counter(t.seed for t in own).most_common(1)
+    seed = common_seed(own)
     return [t for t in own if t.seed == seed]
 
 

@@ -7,6 +7,8 @@ from lrtuner.strict import Record
 
 FACTORS = (0.5, 2.0)
 
+_ROUNDING = 1e-9  # of logarithms: twice a peak that was tried may be the highest that was tried
+
 
 class Sensitivity(Record):
     """With the peak multiplied by `factor` the loss is `change` (0.05: 5 %) above that at the peak.
@@ -40,7 +42,10 @@ def sensitivity(
 
 def _change(known: Mapping[float, float], at: float, moved: float) -> float | None:
     nearest = sorted(known, key=lambda x: (abs(x - at), x))[:3]
-    if len(nearest) < 3 or not all(min(known) <= x <= max(known) for x in (at, moved)):
+    if len(nearest) < 3:
+        return None
+    low, high = min(known) - _ROUNDING, max(known) + _ROUNDING
+    if not (low <= at <= high and low <= moved <= high):
         return None
     places = [(x, known[x]) for x in nearest]
     return math.expm1(_parabola(places, moved) - _parabola(places, at))

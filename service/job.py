@@ -21,6 +21,7 @@ class Links(BaseModel):
     trials: str
     range_test: str
     recommendation: str
+    report: str
     schedule_plot: str
     cancel: str
 
@@ -72,6 +73,7 @@ def job_resource(row: JobRow, public_url: str) -> Job:
             trials=f"{own}/trials",
             range_test=f"{own}/range-test",
             recommendation=f"{own}/recommendation",
+            report=f"{own}/report.html",
             schedule_plot=f"{own}/plots/schedule.svg",
             cancel=f"{own}/cancel",
         ),

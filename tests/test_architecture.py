@@ -42,7 +42,7 @@ def test_the_supervisor_of_a_job_needs_no_torch():
 
 
 def test_the_light_part_needs_neither_framework_nor_server():
-    server = {"fastapi", "uvicorn", "sqlalchemy", "alembic", "psycopg", "scipy"}
+    server = {"fastapi", "uvicorn", "sqlalchemy", "alembic", "psycopg", "scipy", "jinja2"}
     run_without(
         FRAMEWORKS | server | {"service", "worker"},
         "import lrtuner, lrtuner.cli, lrtuner.client, lrtuner.export\n"

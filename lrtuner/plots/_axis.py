@@ -1,6 +1,7 @@
 """Axes: from values to shares of a length, and the values worth a tick."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ _SUFFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 class Axis:
     """What is counted along an axis, from `low` to `high` (low < high; above 0 if `log`).
 
-    `whole` keeps ticks to whole numbers, for what is counted. `label` says the unit too.
+    `whole` keeps ticks to whole numbers, for what is counted. `label` says the unit too. `named`
+    are the ticks where they are not to be chosen.
     """
 
     label: str
@@ -24,6 +26,7 @@ class Axis:
     high: float
     log: bool = False
     whole: bool = False
+    named: Ticks | None = None
 
     def share(self, values: ArrayLike) -> NDArray[np.float64]:
         """How far along the axis each value is: 0 at `low`, 1 at `high`; NaN where log has none."""
@@ -38,6 +41,8 @@ class Axis:
 
     def ticks(self, most: int) -> Ticks:
         """At most about `most` values to label."""
+        if self.named is not None:
+            return self.named
         if self.log:
             found = _log_values(self.low, self.high, most)
             if len(found) > 1:
@@ -61,6 +66,14 @@ def from_zero(label: str, highest: float, *, room: float = 0.1) -> Axis:
     return Axis(label, 0.0, step * math.ceil(highest * (1.0 + room) / step - 1e-9))
 
 
+def around(label: str, values: Iterable[float], *, room: float = 0.06) -> Axis:
+    """An axis with every value on it and a share of `room` beyond them on both sides."""
+    known = list(values)
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    beyond = room * ((high - low) or abs(high) or 1.0)
+    return Axis(label, low - beyond, high + beyond)
+
+
 def nice_step(span: float, most: int) -> float:
     """The smallest of 1, 2, 2.5, 5 times a power of ten of which at most `most` make the span."""
     rough = span / max(most, 1)
@@ -69,11 +82,11 @@ def nice_step(span: float, most: int) -> float:
 
 
 def _log_values(low: float, high: float, most: int) -> list[float]:
-    """Powers of ten, with their double and fivefold where there is room."""
+    """Powers of ten, where there is room with their threefold, or their double and fivefold."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     decades = math.log10(high) - math.log10(low)
     every = max(math.ceil(decades / max(most, 1)), 1)
-    factors = (1, 2, 5) if 3 * decades <= most else (1,)
+    factors = (1, 2, 5) if 3 * decades <= most else (1, 3) if 2 * decades <= most else (1,)
     found = [
         float(f"{factor}e{power}")
         for power in range(first, last + 1)

@@ -16,6 +16,8 @@
         ],
     ).svg()
 
+A line or points that are `faint` are thin and grey: one of many, told apart from none of them.
+
 Areas, lines and points are drawn in their order, under the notes and over everything else; the
 legend has them in the order of styles, once there are two labels, areas last. Values beyond the
 axes are cut off at the edge of the plot. Where a value is not finite, or not above 0 on a log axis,
@@ -44,6 +46,7 @@ _HEAD, _ROW = 22.0, 18.0
 _BLEED = 5.0  # strokes and dots on the edge of the plot are not cut in half
 _FAR = 1e4
 _SAMPLE = 32.0  # the piece of line in the legend
+_ACROSS, _DOWN = 95.0, 46.0  # so much room for each label of the x and of the y axis
 
 Pixels = NDArray[np.float64]
 
@@ -56,6 +59,7 @@ class Line:
     ys: ArrayLike
     label: str = ""
     style: int = 0
+    faint: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Points:
     ys: ArrayLike
     label: str = ""
     style: int = 0
+    faint: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,10 @@ _Kind = TypeVar("_Kind", bound=Mark)
 
 @dataclass(frozen=True)
 class Chart:
-    """What a chart shows; `description` tells it to whoever cannot see the picture."""
+    """What a chart shows; `description` tells it to whoever cannot see the picture.
+
+    `width` is that of the picture, `height` that of the plot in it.
+    """
 
     title: str
     x: Axis
@@ -131,10 +139,24 @@ class Chart:
     marks: Sequence[Mark]
     subtitle: str = ""
     description: str = ""
+    width: float = WIDTH
+    height: float = PLOT_HEIGHT
+
+    @property
+    def told(self) -> str:
+        """What the chart shows, in words."""
+        return self.description or self.subtitle or self.title
 
     def svg(self) -> str:
         """The chart as the text of an SVG file."""
-        return _Layout(self).svg()
+        parts, height = self.drawn()
+        return picture(
+            parts, width=self.width, height=height, title=self.title, description=self.told
+        )
+
+    def drawn(self) -> tuple[list[str], float]:
+        """What the chart is made of, and how high it is."""
+        return _Layout(self).drawn()
 
 
 class _Layout:
@@ -145,19 +167,21 @@ class _Layout:
         self.bands, self.verticals = self._all(Band), self._all(Vertical)
         self.intervals, self.notes = self._all(Interval), self._all(Note)
         self.series = [mark for mark in chart.marks if isinstance(mark, Series)]
-        self.title = wrapped(chart.title, WIDTH - 2 * _EDGE, 17.0)  # bold is wider
-        self.subtitle = wrapped(chart.subtitle, WIDTH - 2 * _EDGE) if chart.subtitle else []
-        self.y_ticks = chart.y.ticks(6)
+        across = chart.width - 2 * _EDGE
+        self.title = wrapped(chart.title, across, 17.0)  # bold is wider
+        self.subtitle = wrapped(chart.subtitle, across) if chart.subtitle else []
+        self.y_ticks = chart.y.ticks(int(chart.height / _DOWN))
         self.left = _EDGE + _ROW + self._tick_width() + _GAP
-        self.right = WIDTH - _EDGE - _GAP
+        self.right = chart.width - _EDGE - _GAP
         self.names = in_rows(self._named(), self.left, self.right)
         rows = 1 + max((name.row for name in self.names), default=-1)
         self.names_end = _EDGE + _HEAD * len(self.title) + _ROW * (len(self.subtitle) + rows)
         self.lanes = self.names_end + _GAP
         self.top = self.lanes + _ROW * len(self.intervals)
-        self.bottom = self.top + PLOT_HEIGHT
+        self.bottom = self.top + chart.height
 
-    def svg(self) -> str:
+    def drawn(self) -> tuple[list[str], float]:
+        """Its elements, and its height."""
         x_label = self.bottom + 2 * _ROW + _GAP
         legend, last = self._legend(x_label + _ROW + _GAP)
         parts = [
@@ -170,13 +194,7 @@ class _Layout:
             *self._note_parts(),
             *legend,
         ]
-        return picture(
-            parts,
-            width=WIDTH,
-            height=(last if legend else x_label) + _EDGE,
-            title=self.chart.title,
-            description=self.chart.description or self.chart.subtitle or self.chart.title,
-        )
+        return parts, (last if legend else x_label) + _EDGE
 
     def _tick_width(self) -> float:
         return max((width_of(label) for _, label in self.y_ticks), default=0.0)
@@ -188,7 +206,7 @@ class _Layout:
         return self.left + (self.right - self.left) * self.chart.x.share(values)
 
     def _ys(self, values: ArrayLike) -> Pixels:
-        return self.bottom - PLOT_HEIGHT * self.chart.y.share(values)
+        return self.bottom - self.chart.height * self.chart.y.share(values)
 
     def _places(self, xs: ArrayLike, *ys: ArrayLike) -> tuple[Pixels, ...]:
         """Where the values are; those far beyond the plot nearer, as no renderer likes 1e300."""
@@ -230,7 +248,7 @@ class _Layout:
             y = float(self._ys(value))
             yield element("line", class_="grid", x1=left, y1=y, x2=right, y2=y)
             yield words(left - _GAP, y + 4.5, label, text_anchor="end")
-        for value, label in self.chart.x.ticks(8):
+        for value, label in self.chart.x.ticks(int(self.chart.width / _ACROSS)):
             x = float(self._xs(value))
             yield element("line", class_="axis", x1=x, y1=bottom, x2=x, y2=bottom + 5)
             yield words(x, bottom + _ROW + 2, label, text_anchor="middle")
@@ -286,21 +304,21 @@ class _Layout:
         return element("svg", *parts, viewBox=box, overflow="hidden", **place)
 
     def _drawn(self, mark: Series) -> str:
-        style = mark.style % STYLES
         if isinstance(mark, Points):
             runs = _runs(*self._places(mark.xs, mark.ys))
-            d = "".join(POINTS[style](x, y) for run in runs for x, y in run)
-            return element("path", class_=f"point s{style}", d=d or "M0,0")
-        if isinstance(mark, Line):
+            shape = POINTS[mark.style % STYLES]
+            d = "".join(shape(x, y) for run in runs for x, y in run)
+        elif isinstance(mark, Line):
             d = "".join(map(path, _runs(*self._places(mark.xs, mark.ys))))
-            return element("path", class_=f"line s{style}", d=d or "M0,0")
-        runs = _runs(*self._places(mark.xs, mark.lows, mark.highs))
-        d = "".join(map(_outline, runs))
-        return element("path", class_=f"area s{style}", d=d or "M0,0")
+        else:
+            d = "".join(map(_outline, _runs(*self._places(mark.xs, mark.lows, mark.highs))))
+        return element("path", class_=_class(mark), d=d or "M0,0")
 
     def _note_parts(self) -> Iterator[str]:
         lines = [mark for mark in self.series if isinstance(mark, Line)]
+        dots = [mark for mark in self.series if isinstance(mark, Points)]
         curves = [dense(*self._places(line.xs, line.ys)) for line in lines]
+        curves += [np.column_stack(self._places(each.xs, each.ys)) for each in dots]
         curve = np.concatenate([np.empty((0, 2)), *curves])
         frame = (self.left, self.top, self.right, self.bottom)
         taken: list[Box] = []
@@ -340,12 +358,19 @@ def _outline(run: Sequence[Sequence[float]]) -> str:
     return path(highs + lows[::-1]) + "z"
 
 
+def _class(mark: Series) -> str:
+    kind = type(mark).__name__.lower().removesuffix("s")
+    faint = isinstance(mark, Line | Points) and mark.faint
+    return f"{kind} faint" if faint else f"{kind} s{mark.style % STYLES}"
+
+
 def _sample(mark: Series, x: float, y: float) -> str:
-    style = mark.style % STYLES
+    """The piece of the mark that the legend shows."""
     if isinstance(mark, Line):
-        return element("path", class_=f"line s{style}", d=path([(x, y), (x + _SAMPLE, y)]))
-    if isinstance(mark, Area):
-        ends = [(x, y + 5, y - 5), (x + _SAMPLE, y + 5, y - 5)]
-        return element("path", class_=f"area s{style}", d=_outline(ends))
-    shapes = "".join(POINTS[style](x + _SAMPLE * share, y) for share in (0.2, 0.5, 0.8))
-    return element("path", class_=f"point s{style}", d=shapes)
+        d = path([(x, y), (x + _SAMPLE, y)])
+    elif isinstance(mark, Area):
+        d = _outline([(x, y + 5, y - 5), (x + _SAMPLE, y + 5, y - 5)])
+    else:
+        shape = POINTS[mark.style % STYLES]
+        d = "".join(shape(x + _SAMPLE * share, y) for share in (0.2, 0.5, 0.8))
+    return element("path", class_=_class(mark), d=d)

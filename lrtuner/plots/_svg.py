@@ -38,6 +38,8 @@ _RULES = """\
 .lrt-plot .line{fill:none;stroke-width:2;stroke-linejoin:round}
 .lrt-plot .point{fill:none;stroke-width:1.3}
 .lrt-plot .area{fill:currentColor;fill-opacity:.18;stroke-width:0}
+.lrt-plot .block{fill:currentColor;stroke-width:0}
+.lrt-plot .faint{stroke:#57606a;stroke-opacity:.5;stroke-width:1}
 """
 _DARK_RULES = """\
 .lrt-plot text{fill:#e6edf3}
@@ -49,6 +51,7 @@ _DARK_RULES = """\
 .lrt-plot .axis{stroke:#9ea7b3}
 .lrt-plot .mark,.lrt-plot .bar{stroke:#e6edf3}
 .lrt-plot .dot{fill:#e6edf3;stroke:#16191f}
+.lrt-plot .faint{stroke:#9ea7b3}
 """
 
 
@@ -121,7 +124,7 @@ def _style() -> str:
     dashes = "".join(
         f".lrt-plot .line.s{i}{{stroke-dasharray:{dash}}}\n" for i, dash in enumerate(_DASHES)
     )
-    dark = f"@media (prefers-color-scheme:dark){{\n{_DARK_RULES}{_colours(_DARK)}}}\n"
+    dark = f"@media screen and (prefers-color-scheme:dark){{\n{_DARK_RULES}{_colours(_DARK)}}}\n"
     return f"\n{_RULES}{dashes}{_colours(_LIGHT)}{dark}"
 
 

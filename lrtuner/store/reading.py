@@ -140,6 +140,18 @@ def list_events(
     return [EventRow(*row) for row in connection.execute(query)]
 
 
+def last_event(connection: sa.Connection, job_id: str, kind: str) -> EventRow | None:
+    """The latest event of that kind, None if there is none."""
+    query = (
+        sa.select(*(events.c[name] for name in EventRow.__dataclass_fields__))
+        .where(events.c.job_id == job_id, events.c.kind == kind)
+        .order_by(events.c.seq.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else EventRow(*row)
+
+
 def list_trials(
     connection: sa.Connection, job_id: str, *, after: int = -1, limit: int
 ) -> list[TrialRow]:

@@ -1,6 +1,6 @@
 """The endpoints, one module per subject. A new module adds its router to `ROUTERS`."""
 
-from service.routes import evidence, health, jobs, plots, recommendations, schedules
+from service.routes import evidence, health, jobs, plots, recommendations, report, schedules
 
 # The one line that a new endpoint module adds itself to.
 ROUTERS = (
@@ -8,6 +8,7 @@ ROUTERS = (
     evidence.router,
     recommendations.router,
     plots.router,
+    report.router,
     schedules.router,
     health.router,
 )

@@ -1,18 +1,16 @@
 """The recommendation: the schedule config of a job, to download."""
 
-import json
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from lrtuner import document
-from lrtuner.errors import InvalidScheduleError
 from lrtuner.export import EXPORTERS
 from lrtuner.store import reading
 from service.caching import conditional
 from service.dependencies import JobId, Parameters, StorageDep
+from service.findings import loaded
 from service.job import not_ready
 from service.openapi import DOWNLOAD, NOT_MODIFIED
 from service.problem import documented
@@ -66,11 +64,3 @@ def download_recommendation(
         "Cache-Control": _CACHING.get(wanted.format, "private, no-cache"),
     }
     return conditional(request, text.encode(), exporter.media_type, headers)
-
-
-def loaded(published: str) -> document.AnyDocument:
-    """The published text as a document."""
-    try:
-        return document.load(json.loads(published))
-    except InvalidScheduleError as error:  # our own file: not the caller's fault
-        raise RuntimeError(f"a published recommendation cannot be loaded: {error}") from error

@@ -14,10 +14,12 @@ import pytest
 import uvicorn
 
 from lrtuner.document import ScheduleDocument
-from lrtuner.store import open_database
+from lrtuner.lifecycle import Stage
+from lrtuner.store import open_database, queue
 from service.app import create_app
 from service.openapi import SMALLEST_JOB
 from service.settings import Settings
+from tests.searched import CONFIRM, ENVIRONMENT, SEARCH, range_test, trials
 
 
 class Checked:
@@ -182,6 +184,29 @@ def published():
     )
     with_points = schedule.model_copy(update={"checksum_points": schedule.checkpoints()})
     return with_points.text() + "\n  \n"
+
+
+@pytest.fixture
+def leave(store):
+    """Let a claim leave what a whole search leaves: its environment, stages and runs."""
+
+    swept = range_test().model_dump(mode="json")
+    stages = {Stage.RANGE_TEST: swept, Stage.SEARCH: SEARCH, Stage.CONFIRM: CONFIRM}
+    told = {"kind": "environment", "phase": None, "message": "training", "data": ENVIRONMENT}
+
+    def left(claim, runs=None):
+        with store.database.writing() as connection:
+            queue.add_event(connection, claim, **told)
+            for run in trials() if runs is None else runs:
+                recorded = {"number": run.number, "document": run.model_dump(mode="json")}
+                queue.start_trial(connection, claim, phase=run.phase, **recorded)
+                if run.state.is_finished:
+                    ended = {"state": run.state, "value": run.value, "cost": run.cost}
+                    queue.finish_trial(connection, claim, **recorded, **ended)
+            for stage, result in stages.items():
+                queue.finish_stage(connection, claim, stage=stage, result=result)
+
+    return left
 
 
 @pytest.fixture

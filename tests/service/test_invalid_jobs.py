@@ -345,6 +345,29 @@ INVALID = {
         "minimize",
         ["can only be maximized"],
     ),
+    "steps to no target": (
+        {"objective": {"metric": "steps_to_target"}},
+        "/objective/target",
+        "missing",
+        ["needs a target"],
+    ),
+    "target of a loss": (
+        {"objective": {"metric": "val_loss", "target": {"metric": "val_loss", "value": 0.5}}},
+        "/objective/target",
+        '"value": 0.5',
+        ["has no target"],
+    ),
+    "accuracy in per cent": (
+        {
+            "objective": {
+                "metric": "steps_to_target",
+                "target": {"metric": "val_accuracy", "value": 95.5},
+            }
+        },
+        "/objective/target/value",
+        "95.5",
+        ["at most 1"],
+    ),
     "other precision": (
         {"training": TRAINING | {"precision": "float16"}},
         "/training/precision",

@@ -248,6 +248,7 @@ def test_links_start_with_the_public_url(start, sqlite_url):
         "trials",
         "range_test",
         "recommendation",
+        "report",
         "schedule_plot",
         "cancel",
     }

@@ -19,6 +19,8 @@ ROUTES = {
     ("get", "/v1/jobs/{job_id}/trials"): {"200", "400", "404", "422"} | DATABASE,
     ("get", "/v1/jobs/{job_id}/recommendation"): {"200", "304", "404", "409", "422"} | DATABASE,
     ("get", "/v1/jobs/{job_id}/plots/{name}.svg"): {"200", "304", "404", "409"} | DATABASE,
+    ("get", "/v1/jobs/{job_id}/report.html"): {"200", "304", "404", "409"} | DATABASE,
+    ("get", "/v1/jobs/{job_id}/report.json"): {"200", "304", "404", "409"} | DATABASE,
     ("get", "/v1/families"): {"200"},
     ("get", "/v1/exports"): {"200"},
     ("get", "/v1/schema/{name}.json"): {"200", "404"},

@@ -5,43 +5,21 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from lrtuner.document import load
-from lrtuner.lifecycle import JobStatus, Stage
+from lrtuner.lifecycle import JobStatus
 from lrtuner.plots import schedule_svg
-from lrtuner.range_test import (
-    RangeTestResult,
-    Sweep,
-    analyse,
-    suggest,
-    summary,
-    sweep_rates,
-)
 from lrtuner.store import queue
 from service.routes.plots import PLOTS
+from tests.searched import spec, trial
 
 
 @pytest.fixture
-def job_id(store, published):
+def job_id(store, published, leave):
     """A job that has everything a plot could show."""
-    job_id = store.enqueue()
+    job_id = store.enqueue(spec=spec().model_dump(mode="json"))
     claim = store.claim()
-    store.do(queue.finish_stage, claim, stage=Stage.RANGE_TEST, result=range_test())
+    leave(claim)
     store.do(queue.succeed, claim, recommendation=published)
     return job_id
-
-
-def range_test():
-    """The result of a range test in which nothing was learned."""
-    rates = sweep_rates(1e-6, 10.0, 30)
-    analyses = [analyse(Sweep(seed=0, lrs=rates, losses=[1.0] * 30, updates=30))]
-    status, message = summary(analyses)
-    return RangeTestResult(
-        status=status,
-        message=message,
-        sweeps=[Sweep(seed=0, lrs=rates, losses=[1.0] * 30, updates=30)],
-        analyses=analyses,
-        suggestion=suggest(analyses, (1e-2, 1e-1)),
-        cost=0.1,
-    ).model_dump(mode="json")
 
 
 def test_the_schedule_is_drawn(client, job_id, published):
@@ -73,6 +51,22 @@ def test_without_what_it_shows(client, store, status):
     assert (answer.status_code, answer.json()["code"]) == (409, "not_ready")
     assert status in answer.json()["detail"]
     assert ("Retry-After" in answer.headers) == (not status.is_finished)
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_job_that_has_just_begun_has_no_plot(client, store, name):
+    job_id = store.enqueue(spec=spec().model_dump(mode="json"))
+    store.claim()
+    answer = client.get(f"/v1/jobs/{job_id}/plots/{name}.svg")
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_ready")
+    assert PLOTS[name].what in answer.json()["detail"]
+
+
+def test_comparisons_alone_are_no_schedules(client, store, leave):
+    job_id = store.enqueue(spec=spec().model_dump(mode="json"))
+    leave(store.claim(), [trial(0, "comparison")])
+    assert client.get(f"/v1/jobs/{job_id}/plots/schedules.svg").status_code == 409
+    assert client.get(f"/v1/jobs/{job_id}/plots/trials.svg").status_code == 200
 
 
 @pytest.mark.parametrize("name", ["shedule", "%00", "schedule.svg", "SCHEDULE"])

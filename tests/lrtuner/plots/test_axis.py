@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrtuner.plots._axis import Axis, from_zero
+from lrtuner.plots._axis import Axis, around, from_zero
 from tests.lrtuner.plots.reading import number
 
 positive = st.floats(1e-9, 1e9)
@@ -29,6 +29,8 @@ def labels(axis, most=6):
         (Axis("", 0, 2, whole=True), ["0", "1", "2"]),
         (Axis("", 1e-6, 10, log=True), ["1e-6", "1e-4", "0.01", "1"]),
         (Axis("", 1e-3, 0.1, log=True), ["0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1"]),
+        (Axis("", 0.004, 1.0, log=True), ["0.01", "0.03", "0.1", "0.3", "1"]),
+        (Axis("", 0, 3, named=[(1.0, "one"), (2.5, "b")]), ["one", "b"]),
         (Axis("", 0.03, 0.04, log=True), ["0.030", "0.032", "0.034", "0.036", "0.038", "0.040"]),
     ],
 )
@@ -92,3 +94,15 @@ def test_places_along_an_axis():
     log = Axis("", 1e-4, 1, log=True).share([1e-4, 1e-2, 1, 0.0, -1.0])
     assert log[:3] == pytest.approx([0, 0.5, 1])
     assert np.isnan(log[3:]).all()
+
+
+@pytest.mark.parametrize("values", [[], [0.0], [5.0, 5.0], [-3.0], [0.1, 0.1001], [-1e9, 1e9]])
+def test_an_axis_around_values_has_room_on_both_sides(values):
+    axis = around("", values)
+    assert all(axis.low < value < axis.high for value in values)
+    assert len(axis.ticks(6)) >= 2
+
+
+def test_the_room_is_a_share_of_the_values_span():
+    axis = around("", [1.0, 3.0], room=0.1)
+    assert (axis.low, axis.high) == pytest.approx((0.8, 3.2))

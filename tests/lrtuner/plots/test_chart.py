@@ -10,6 +10,7 @@ from lrtuner.plots._axis import Axis, from_zero
 from lrtuner.plots._card import card
 from lrtuner.plots._chart import Area, Band, Chart, Interval, Line, Note, Points, Vertical
 from lrtuner.plots._labels import in_rows
+from lrtuner.plots._panels import panels
 from lrtuner.plots._svg import STYLES, element, width_of, words, wrapped
 from tests.lrtuner.plots.reading import Picture
 
@@ -176,6 +177,58 @@ def test_long_words_are_wrapped_and_broken_only_if_they_must():
     assert " ".join(lines).replace(" ", "") == "onetwothree" + "x" * 200 + "end"
     assert all(width_of(line) <= 120 for line in lines)
     assert lines[0] == "one two three"
+
+
+def test_faint_lines_and_points_are_grey_and_named_after_the_others():
+    lines = [Line(RATES, RATES, "one of many", STYLES - 1, faint=True), Line(RATES, RATES, "best")]
+    picture = drawn(*lines, Points(RATES, RATES, faint=True))
+    assert [p.get("class") for p in picture.each("path", "faint")] == [
+        "line faint",
+        "point faint",
+        "line faint",  # in the legend
+    ]
+    assert picture.texts[-2:] == ["best", "one of many"]
+
+
+def test_charts_can_be_of_other_sizes():
+    small = Chart("title", X, from_zero("loss", 3.0), [Line(RATES, RATES)], width=380, height=100)
+    picture, usual = Picture(small.svg()), drawn(Line(RATES, RATES))
+    assert picture.width == 380
+    assert usual.height - picture.height == 180
+    assert len(picture.texts) < len(usual.texts)  # fewer ticks
+    xs, _ = picture.lines()["s0"].T
+    assert xs.max() < 380
+
+
+def test_panels_stand_side_by_side_and_below_each_other():
+    chart = Chart("a chart", X, from_zero("loss", 3.0), [Line(RATES, RATES)], width=380)
+    picture = Picture(panels("three", [chart] * 3, columns=2))
+    one = Picture(chart.svg())
+    moved = [group.get("transform") for group in picture.each("g")]
+    assert moved == [
+        "translate(0 0)",
+        "translate(380 0)",
+        f"translate(0 {one.height:g})",
+    ]
+    assert (picture.width, picture.height) == (760, 2 * one.height)
+    assert picture.root[0].text == "three"
+    assert picture.root[1].text.count("a chart") >= 3
+
+
+def test_a_note_keeps_off_points():
+    xs = np.geomspace(1e-3, 1e-2, 12)  # where the note's words would go first
+    picture = drawn(
+        Points(xs, np.full(12, 1.68), style=3), Note(1e-3, 1.5, "a note of some length")
+    )
+    [(left, top, right, bottom)] = [box for text, box in picture.boxes() if text[:6] == "a note"]
+    squares = picture.lines()["s3"].reshape(-1, 4, 2).mean(axis=1)
+    assert len(squares) == 12
+    assert not any(left < x < right and top < y < bottom for x, y in squares)
+
+
+def test_a_printed_picture_is_light():
+    svg = drawn(Line(RATES, RATES)).svg
+    assert svg.count("prefers-color-scheme") == svg.count("@media screen and (prefers") == 1
 
 
 def test_text_is_escaped_everywhere():

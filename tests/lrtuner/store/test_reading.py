@@ -147,3 +147,17 @@ def test_events_and_trials_in_pages(store):
         [],
     ]
     assert [trials(-1, 3), trials(2, 3), trials(4, 3)] == [[0, 1, 2], [3, 4], []]
+
+
+def test_the_last_event_of_a_kind(store):
+    job_id, other = store.enqueue(), store.enqueue()
+    claim = store.claim()
+    for message in ("first", "second"):
+        told = {"phase": None, "message": message, "data": {"m": message}}
+        store.do(queue.add_event, claim, kind="environment", **told)
+        store.do(queue.add_event, claim, kind="message", **told)
+    found = store.read(reading.last_event, job_id, "environment")
+    assert (found.message, found.data) == ("second", {"m": "second"})
+    assert found in store.events(job_id)
+    assert store.read(reading.last_event, job_id, "nothing") is None
+    assert store.read(reading.last_event, other, "environment") is None
