@@ -66,13 +66,14 @@ def schedule(task: Task, name: Comparison, steps: int | None = None) -> Schedule
     return _compared(task, name).schedule(steps or task.total_steps)
 
 
-def cost(task: Task, name: Comparison) -> float:
-    """The most that `compare` costs over all updates of the task, in FTE.
+def cost(task: Task, name: Comparison, steps: int | None = None) -> float:
+    """The most that `compare` costs, in FTE.
 
     Raises:
         InvalidInputError: as `compare`.
     """
-    return full_cost(_compared(task, name), test=True, target=task.spec.objective.target)
+    compared, target = _compared(task, name), task.spec.objective.target
+    return full_cost(compared, test=True, target=target, steps=steps)
 
 
 def described(task: Task, name: Comparison) -> dict[str, Any]:

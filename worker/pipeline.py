@@ -252,8 +252,7 @@ class Pipeline:
 
     def _plan(self) -> Plan:
         search = self.spec.search
-        share = self._longest / self.work.total_steps
-        kept = sum(share * comparison.cost(self.work, name) for name in search.compare)
+        kept = sum(comparison.cost(self.work, name, self._longest) for name in search.compare)
         return plan(search.budget.full_runs, self._longest_cost, search.confirm_pairs, kept)
 
     @property
@@ -266,8 +265,7 @@ class Pipeline:
         return self._cost(self._longest, test=True)
 
     def _cost(self, steps: int, *, test: bool = False) -> float:
-        whole = full_cost(self.work, test=test, target=self.spec.objective.target)
-        return whole * steps / self.work.total_steps
+        return full_cost(self.work, test=test, target=self.spec.objective.target, steps=steps)
 
     def _in_time(self, limit: float) -> bool:
         """Whether it is before the deadline of what may spend the budget up to `limit` FTE."""

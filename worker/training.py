@@ -344,12 +344,17 @@ class _Journey:
             self.reason = f"validation loss not finite after update {self.updates}"
 
 
-def full_cost(task: Task, *, test: bool, target: Target | None = None) -> float:
-    """The cost in FTE of one whole run, its evaluations included; with a target the most."""
-    steps = task.total_steps
+def full_cost(
+    task: Task, *, test: bool, target: Target | None = None, steps: int | None = None
+) -> float:
+    """The cost in FTE of a run to its end, its evaluations included; with a target the most.
+
+    The run is over `steps` updates, or the whole horizon.
+    """
+    steps = steps or task.total_steps
     evaluated = task.examples_per_evaluation * len(_evaluated_after(task, steps, target))
     evaluated += len(task.data.test) if test else 0
-    return run_cost(steps, evaluated, task.batch_size, steps)
+    return run_cost(steps, evaluated, task.batch_size, task.total_steps)
 
 
 def _evaluated_after(task: Task, steps: int, target: Target | None) -> list[int]:
