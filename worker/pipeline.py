@@ -22,7 +22,7 @@ from lrtuner.document import (
 from lrtuner.errors import NothingTrainedError
 from lrtuner.evidence import TrialRecord
 from lrtuner.job import JobSpec
-from lrtuner.lifecycle import Stage
+from lrtuner.lifecycle import Stage, TrialState
 from lrtuner.range_test import RangeTestResult
 from lrtuner.recommendation import recommend
 from lrtuner.search_result import SearchResult
@@ -181,10 +181,8 @@ class Pipeline:
         return Decision(to_schedule(linear_to_zero(peak), self.work.total_steps), verdict)
 
     def _decide(self, found: SearchResult) -> Decision:
-        pairs = self._pairs()
-        whole = [
-            (a.value, b.value) for a, b in pairs if a.value is not None and b.value is not None
-        ]
+        pairs = [(self._judged(a), self._judged(b)) for a, b in self._pairs()]
+        whole = [(a, b) for a, b in pairs if a is not None and b is not None]
         challenger = found.challenger
         if not whole and found.baseline.behind <= challenger.behind:
             challenger = found.baseline
@@ -193,7 +191,7 @@ class Pipeline:
             baseline=found.baseline.schedule,
             challenger_values=tuple(a for a, _ in whole),
             baseline_values=tuple(b for _, b in whole),
-            challenger_lost=sum(a.value is None and b.value is not None for a, b in pairs),
+            challenger_lost=sum(a is None and b is not None for a, b in pairs),
         )
         decision = decide(
             contest,
@@ -207,6 +205,13 @@ class Pipeline:
         ours = {t.seed: t for t in self.runs.all if t.purpose == "recommended"}
         theirs = {t.seed: t for t in self.runs.all if t.purpose == "reference"}
         return [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+
+    def _judged(self, trial: TrialRecord) -> float | None:
+        """The run's value; where it missed its target, the steps that it may have needed."""
+        if trial.value is not None or trial.state is not TrialState.COMPLETE:
+            return trial.value
+        steps = trial.schedule.total_steps
+        return self.spec.objective.loss(trial.state, None, trial.metrics, steps)
 
     def _finished(self, decision: Decision) -> ScheduleDocument:
         recommendation = self._recommend(decision)

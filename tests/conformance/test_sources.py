@@ -46,7 +46,8 @@ def test_what_fits_trains(model, dataset):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_trains(optimizer):
-    assert train(small_task("mlp", "wine", optimizer), [0.01] * 3, seed=0).updates == 3
+    run = train(small_task("mlp", "wine", optimizer), [0.01] * 3, seed=0, norms=True)
+    assert run.updates == len(run.gradient_norms) == 3
     assert all(rate > 0 for rate in OPTIMIZERS[optimizer].default_lrs)
 
 

@@ -96,7 +96,8 @@ def test_each_run_is_the_run_alone(changes, sequences):
 
 @pytest.mark.parametrize("changes", TASKS.values(), ids=TASKS)
 def test_whatever_the_model_and_the_optimizer_keep(changes):
-    assert_as_alone(task_of(**changes), [wsd(30), STEPPED, wsd(12), CONSTANT, SHORTER])
+    sequences = [wsd(30), STEPPED, wsd(12), CONSTANT, SHORTER]
+    assert_as_alone(task_of(**changes), sequences, norms=True)
 
 
 def test_the_sequences_here_do_what_their_names_say():
