@@ -11,7 +11,7 @@ seed count.
 """
 
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -82,8 +82,9 @@ class Problem:
 
     `cost` says what a run of so many updates costs, and `budget` what all may cost together, in
     full-training equivalents. With `shares_trunks`, runs that are asked for together and start from
-    one seed cost what they have in common only once. `sampler` proposes what the bound leaves out,
-    and `derive` makes further shapes from the gradient norms of a run over the whole horizon.
+    one seed cost what they have in common only once. `seeds` is how many seeds there are. `sampler`
+    proposes what the bound leaves out, and `derive` makes further shapes from the gradient norms of
+    a run over the whole horizon.
     """
 
     horizons: tuple[int, ...]
@@ -98,6 +99,7 @@ class Problem:
     sampler: Sampler | None = None
     derive: Callable[[Result], Sequence[Shape]] | None = None
     shares_trunks: bool = True
+    seeds: int = MAX_SEEDS
 
     @property
     def total_steps(self) -> int:
@@ -295,6 +297,7 @@ class _Search:
         else:
             yield from self._all_rounds(_clipped(FINAL_SHARE * left, 3))
         yield from self._repeat()
+        yield from self._explore()
         return True
 
     def _two_rounds(self, finals: int) -> Asking[None]:
@@ -435,13 +438,38 @@ class _Search:
     def _repeat(self) -> Asking[None]:
         """The best on further seeds, as long as the budget lasts and they are close."""
         total = self.problem.total_steps
-        for seed in range(1, MAX_SEEDS):
+        for seed in range(1, self.problem.seeds):
             race = self._race(total)[: self._room(total, self.problem.budget)]
             if len(race) < 2:
                 return
             asks = [self._entry(entrant, total, "final", seed) for entrant in race]
             if not (yield from self._ask(asks, self.problem.budget)):
                 return
+
+    def _explore(self) -> Asking[None]:
+        """Spend what is left on what is most promising and was not run over the whole horizon."""
+        total, budget = self.problem.total_steps, self.problem.budget
+        while self._room(total, budget):
+            best = min([self.reference, *self._ordered(total)], key=self._behind)
+            fresh = next((e for e in self._promising(best) if not self._made_whole(e)), None)
+            if fresh is None:
+                return
+            self.entrants.append(fresh)
+            if not (yield from self._ask(self._entries([fresh], total, "final"), budget)):
+                return
+
+    def _promising(self, best: Entrant) -> Iterator[Entrant]:
+        """The best at other peaks, then those of the shorter horizons, then what the bound says."""
+        total = self.problem.total_steps
+        yield from self._shifted(best)
+        yield from self._ordered(self.reference.steps)
+        tuned = Tuned(best.shape, self._peak_over(best, total), total)
+        yield from tuned.proposals(self.problem.shapes, self.problem.bounds)
+
+    def _made_whole(self, entrant: Entrant) -> bool:
+        total = self.problem.total_steps
+        lr = self._peak_over(entrant, total)
+        return self._made(Ask(entrant.shape, lr, total, 0, "final", entrant.origin)) is not None
 
     def _race(self, steps: int) -> list[Entrant]:
         """The reference and the best at that horizon that are not clearly behind."""

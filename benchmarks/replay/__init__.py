@@ -1,0 +1,1 @@
+"""Searches that choose among recorded runs of others: `python -m benchmarks.replay`."""

@@ -1,0 +1,1 @@
+"""Searches for a schedule side by side: `python -m benchmarks.search`."""
