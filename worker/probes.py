@@ -1,12 +1,11 @@
 """Probes: schedules of one kind over a part of the horizon, at a few peaks."""
 
-import math
 from collections.abc import Iterator
 
 from lrtuner.budget import probe_steps
 from lrtuner.candidates import typical
 from lrtuner.job import search_seed
-from lrtuner.range_test import Kind, Probe, next_rate
+from lrtuner.range_test import Kind, Probe, by_rate, next_rate
 from worker.task import Task
 from worker.training import full_cost, train
 
@@ -32,8 +31,7 @@ def probes(
     done: list[Probe] = []
     left = allowed
     while steps and whole_run * steps / task.total_steps <= left:
-        losses = {one.lr: math.inf if one.loss is None else one.loss for one in done}
-        lr = next_rate(losses, start, bounds)
+        lr = next_rate(by_rate(done), start, bounds)
         if lr is None:
             return
         done.append(probe(task, kind, lr, steps, seed))

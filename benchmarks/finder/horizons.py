@@ -19,7 +19,7 @@ from benchmarks.finder.serving import Lengths
 from benchmarks.finder.tasks import TASKS, load
 from benchmarks.finder.truth import GRID, curves
 from lrtuner.job import derived_seed
-from lrtuner.range_test import Kind, Probe, next_rate
+from lrtuner.range_test import Kind, Probe, by_rate, next_rate
 from worker.probes import probe
 from worker.task import Task
 
@@ -70,7 +70,7 @@ def _probes(
     """Probes whose loss is the mean over seeds, and what all of them cost."""
     done: list[Probe] = []
     cost = 0.0
-    while (lr := next_rate(done, start)) is not None:
+    while (lr := next_rate(by_rate(done), start)) is not None:
         each = [probe(task, kind, lr, steps, seed) for seed in seeds]
         losses = [one.loss for one in each if one.loss is not None]
         mean = statistics.fmean(losses) if len(losses) == len(each) else None

@@ -74,6 +74,11 @@ def next_rate(
     return None
 
 
+def by_rate(probes: Sequence[Probe]) -> dict[float, float]:
+    """The losses of probes of one kind by their peaks; infinite where they diverged."""
+    return {probe.lr: _loss(probe) for probe in probes}
+
+
 def plateaus(probes: Sequence[Probe], total_steps: int) -> dict[Kind, Plateau]:
     """The plateau of each kind that was probed and has one."""
     by_kind: dict[Kind, list[Probe]] = {}
