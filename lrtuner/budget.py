@@ -3,6 +3,7 @@
 1 FTE is one run over the whole horizon. Everything is charged: sweeps, diverged runs, evaluation.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 FORWARD_SHARE = 1.0 / 3.0
@@ -82,14 +83,15 @@ def sweep_size(
     return (seeds, min(num_steps, affordable // seeds)) if seeds else (0, 0)
 
 
-def probe_steps(allowed: float, run: float, total_steps: int) -> int:
-    """The updates of each probe, given that a whole run costs `run` FTE; 0 if none are to be made.
+def probe_steps(allowed: float, cost: Callable[[int], float], total_steps: int) -> int:
+    """The updates of each probe; 0 if none are to be made.
 
-    The longest of the horizons for which four probes fit `allowed` FTE, and 10 updates or more.
+    The longest of the horizons for which four probes fit `allowed` FTE, and 10 updates or more;
+    `cost` says what a run of so many updates costs.
     """
     for horizon in PROBE_HORIZONS:
         steps = round(horizon * total_steps)
-        if LEAST_PROBES * horizon * run <= allowed and steps >= LEAST_PROBE_STEPS:
+        if steps >= LEAST_PROBE_STEPS and LEAST_PROBES * cost(steps) <= allowed:
             return steps
     return 0
 

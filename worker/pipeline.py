@@ -110,7 +110,7 @@ class Pipeline:
         problem = planner.problem(limits.search - self.runs.spent, self._cost)
         outcome = self._tuned(planner, problem, limits)
         if outcome is None:
-            raise NothingTrainedError(self.runs.why_nothing_trained())
+            raise NothingTrainedError(self._why_nothing_trained())
         result = planner.summary(
             outcome, self.range_test, pairs=limits.pairs, runs=self.runs.next_number
         )
@@ -205,6 +205,12 @@ class Pipeline:
         ours = {t.seed: t for t in self.runs.all if t.purpose == "recommended"}
         theirs = {t.seed: t for t in self.runs.all if t.purpose == "reference"}
         return [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+
+    def _why_nothing_trained(self) -> str:
+        told = self.runs.why_nothing_trained()
+        probes = self.range_test.probes
+        lost = sum(probe.loss is None for probe in probes)
+        return f"{told}; {lost} of {len(probes)} probes diverged" if lost else told
 
     def _judged(self, trial: TrialRecord) -> float | None:
         """The run's value; where it missed its target, the steps that it may have needed."""

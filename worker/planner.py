@@ -85,12 +85,20 @@ class Planner:
             bounds=(suggestion.low, suggestion.high),
             shapes=pool(self.spec.search.family_names),
             cost=cost,
+            update_cost=1.0 / self.total_steps,
             budget=budget,
-            given=[(user, user.given.peak_lr)] if (user := self.user) else [],
+            given=self._given(),
             usual_lrs=self._usual(),
             sampler=self._sampled,
             derive=self._derived,
         )
+
+    def _given(self) -> list[tuple[Shape, float]]:
+        """The user's schedule, with the peak that stands for its own over the longest runs."""
+        user = self.user
+        if user is None:
+            return []
+        return [(user, Drift().carried(user.given.peak_lr, self.total_steps, self.longest))]
 
     @property
     def longest(self) -> int:
@@ -157,7 +165,7 @@ class Planner:
         warnings = cautions(ranking, self.suggestion, list(tried), share=share)
         if not range_test.repeatable:
             warnings.append(NOT_REPEATABLE)
-        peak = centre([(lr, math.log(loss)) for lr, loss in tried.items()])
+        peak = centre([(lr, log_loss(loss)) for lr, loss in tried.items()])
         return SearchResult(
             challenger=self._contender(challenger, outcome.drift),
             baseline=self._contender(baseline, outcome.drift),
@@ -171,12 +179,15 @@ class Planner:
 
     def _contender(self, candidate: Candidate, drift: Drift) -> Contender:
         shape = cast(AnyShape, candidate.shape)
-        whole = drift.carried(candidate.lr, self.longest, self.total_steps)
+        user = self.user
+        lr = drift.carried(candidate.lr, self.longest, self.total_steps)
         return Contender(
             shape=shape.key,
             origin=candidate.origin,
             searched=shape.schedule(candidate.lr, self.longest),
-            schedule=shape.schedule(whole, self.total_steps),
+            schedule=user.given
+            if user and shape.key == user.key
+            else shape.schedule(lr, self.total_steps),
             behind=candidate.behind,
             trained=candidate.trained,
         )

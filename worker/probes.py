@@ -24,13 +24,12 @@ def probes(
 
     The seed is that of the search's first runs, so that these can be compared with the probes.
     """
-    whole_run = full_cost(task, test=False)
     longest = task.spec.search.longest(task.total_steps)
-    steps = probe_steps(allowed, whole_run * longest / task.total_steps, longest)
+    steps = probe_steps(allowed, lambda count: full_cost(task, test=False, steps=count), longest)
     seed = search_seed(task.spec.seed)
     done: list[Probe] = []
     left = allowed
-    while steps and whole_run * steps / task.total_steps <= left:
+    while steps and full_cost(task, test=False, steps=steps) <= left:
         lr = next_rate(by_rate(done), start, bounds)
         if lr is None:
             return

@@ -74,7 +74,7 @@ class _RangeTest:
         asked = self.spec.range_test
         update_cost = run_cost(1, _num_held_out(self.task), self.task.batch_size, 1)
         num_seeds, num_steps = sweep_size(
-            self.spec.search.range_test_runs(SWEEP_SHARE) / update_cost,
+            (self.spec.search.range_test_runs(SWEEP_SHARE) - self.cost) / update_cost,
             self.task.total_steps,
             asked.num_seeds,
             asked.num_steps,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any
 
 from lrtuner.errors import NothingTrainedError
@@ -35,7 +35,7 @@ class Runs:
     next_number: int = field(default=0)
 
     def make(self, requests: Sequence[Request], goes_on: Callable[[], bool]) -> list[TrialRecord]:
-        """Make what was asked for and return the records in that order.
+        """Make what was asked for and return the records in that order, up to the first that lacks.
 
         Runs of one seed share what their schedules have in common at the start. Fewer records than
         requests mean that `goes_on` said no; it is asked only where something is still to be made.
@@ -51,8 +51,8 @@ class Runs:
                 if not goes_on():
                     break
                 self._train(runs)
-        done = (self.records.get(number) for number, _ in numbered)
-        return [record for record in done if record is not None]
+        known = takewhile(lambda pair: pair[0] in self.records, numbered)
+        return [self.records[number] for number, _ in known]
 
     def recorded(self, count: int) -> bool:
         """Whether the next `count` runs were made before."""

@@ -23,6 +23,9 @@ SHARPNESS = 2.0
 DRIFT = 0.4
 """The best peak over T steps is that over h T steps times h^0.4: a longer run bears less."""
 
+TIE = 1e-9
+"""Log losses that differ by no more are equal: rounding decides nothing."""
+
 TOLERANCE = 1.25
 """Rates whose loss is below so many times the lowest belong to the plateau."""
 
@@ -62,7 +65,8 @@ def next_rate(
 
     Peaks are 1 and 3 times powers of ten, so that a sweep which says something slightly different
     leads to the same probes, and the libraries' usual rates are among them. The first is the one
-    nearest to `start`; with `bounds`, all lie within. At most 8 probes are asked for.
+    nearest to `start`; with `bounds`, all lie within, and where none of them does, `start` is tried
+    alone. At most 8 probes are asked for.
     """
     if len(losses) >= MAX_PROBES:
         return None
@@ -71,6 +75,8 @@ def next_rate(
         lr = _rate(rung)
         if bounds is None or bounds[0] <= lr <= bounds[1]:
             return lr
+    if bounds and not losses:
+        return min(max(start, bounds[0]), bounds[1])
     return None
 
 
@@ -128,10 +134,11 @@ def centre(points: Sequence[tuple[float, float]]) -> float | None:
     lowest = min((loss for _, loss in known), default=math.inf)
     if lowest == math.inf:
         return None
-    best = min(i for i, (_, loss) in enumerate(known) if loss == lowest)
-    rise = _rise([known[i][1] - lowest for i in (best - 1, best + 1) if 0 <= i < len(known)])
-    if not rise or lowest == -math.inf:
-        return known[best][0]
+    best = [i for i, (_, loss) in enumerate(known) if loss <= lowest + TIE]
+    beside = [i for i in (best[0] - 1, best[-1] + 1) if 0 <= i < len(known)]
+    rise = _rise([known[i][1] - lowest for i in beside]) if lowest > -math.inf else 0.0
+    if not rise:
+        return math.exp(math.fsum(math.log(known[i][0]) for i in best) / len(best))
     weights = [(1.0 + SHARPNESS * (loss - lowest) / rise) ** -2 for _, loss in known]
     total = sum(w * math.log(lr) for w, (lr, _) in zip(weights, known, strict=True))
     return math.exp(total / sum(weights))

@@ -53,6 +53,11 @@ class Ask:
     purpose: Purpose
     origin: Origin
 
+    @property
+    def key(self) -> tuple[str, float, int, int]:
+        """What the run is, whatever it is made for: runs with one key are the same run."""
+        return self.shape.key, self.lr, self.steps, self.seed
+
 
 @dataclass(frozen=True)
 class Result:

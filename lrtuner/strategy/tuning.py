@@ -15,7 +15,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from lrtuner.budget import EVALUATION_SHARE
 from lrtuner.range_test import centre, next_rate
 from lrtuner.strategy.arms import Array, Ask, Origin, Purpose, Result, Shape
 from lrtuner.strategy.peaks import Drift, drift, nearest, neighbours
@@ -26,9 +25,10 @@ from lrtuner.trunks import prefix_tree
 T = TypeVar("T")
 Asking = Generator[list[Ask], list[Result], T]
 
-FINALS_FROM = 2.0
-"""Full runs that must be left before a run over the whole horizon is made: the reference and one
-other. With less, shorter runs say more."""
+FINALS_FROM = 2.75
+"""Full runs that must be left before a run over the whole horizon is made: the reference, one other
+and something to choose it by; and one more for a baseline that is given. With less, shorter runs
+say more."""
 
 RUNGS_FROM = 9.0
 """Full runs that must be left before there is a rung between the shortest and the whole horizon."""
@@ -82,9 +82,9 @@ class Problem:
 
     `cost` says what a run of so many updates costs, and `budget` what all may cost together, in
     full-training equivalents. With `shares_trunks`, runs that are asked for together and start from
-    one seed cost what they have in common only once. `seeds` is how many seeds there are. `sampler`
-    proposes what the bound leaves out, and `derive` makes further shapes from the gradient norms of
-    a run over the whole horizon.
+    one seed make the updates that they have in common once, and save `update_cost` for each.
+    `seeds` is how many seeds there are. `sampler` proposes what the bound leaves out, and `derive`
+    makes further shapes from the gradient norms of a run over the whole horizon.
     """
 
     horizons: tuple[int, ...]
@@ -98,6 +98,7 @@ class Problem:
     usual_lrs: Sequence[float] = ()
     sampler: Sampler | None = None
     derive: Callable[[Result], Sequence[Shape]] | None = None
+    update_cost: float = 0.0
     shares_trunks: bool = True
     seeds: int = MAX_SEEDS
 
@@ -134,7 +135,7 @@ class Outcome:
 
 
 def tune(problem: Problem, known: Sequence[Result] = ()) -> Asking[Outcome | None]:
-    """Ask for runs, generation by generation; returns the outcome, None if nothing trained.
+    """Ask for runs, generation by generation; returns the outcome, None if all diverged.
 
     Whoever drives it sends the results of what was asked, in that order; fewer than asked for means
     that nothing further can be run. `known` are results from before, of the reference over one
@@ -163,7 +164,8 @@ class _Search:
         self.reference = reference
         self.entrants.append(reference)
         finals = yield from self._compete()
-        return self._outcome(finals)
+        outcome = self._outcome(finals)
+        return outcome if math.isfinite(outcome.candidates[0].behind) else None
 
     # asking ---------------------------------------------------------------------------------------
 
@@ -171,7 +173,7 @@ class _Search:
         """Have the runs made that have not been: all of those that still fit below `limit`."""
         wanted: list[Ask] = []
         for ask in asks if not self.over else ():
-            if self._made(ask) or ask in wanted:
+            if self._made(ask) or any(ask.key == other.key for other in wanted):
                 continue
             if self.spent + self._joint_cost([*wanted, ask]) <= limit + 1e-9:
                 wanted.append(ask)
@@ -195,12 +197,9 @@ class _Search:
 
     def _shared_cost(self, asks: Sequence[Ask]) -> float:
         """Of runs of one seed: what they have in common is trained once, but each is evaluated."""
-        cost = self.problem.cost
-        updates = prefix_tree([self._rates(ask) for ask in asks]).updates
-        ends = math.fsum(cost(ask.steps) for ask in asks[1:])
-        return min(
-            cost(updates) + EVALUATION_SHARE * ends, math.fsum(cost(ask.steps) for ask in asks)
-        )
+        alone = math.fsum(self.problem.cost(ask.steps) for ask in asks)
+        saved = prefix_tree([self._rates(ask) for ask in asks]).saved
+        return alone - saved * self.problem.update_cost
 
     def _rates(self, ask: Ask) -> Array:
         key = (ask.shape.key, ask.steps)
@@ -209,12 +208,7 @@ class _Search:
         return ask.lr * self.factors[key]
 
     def _made(self, ask: Ask) -> Result | None:
-        same = (ask.shape.key, ask.lr, ask.steps, ask.seed)
-        for result in self.results:
-            a = result.ask
-            if (a.shape.key, a.lr, a.steps, a.seed) == same:
-                return result
-        return None
+        return next((result for result in self.results if result.ask.key == ask.key), None)
 
     @property
     def _left(self) -> float:
@@ -284,18 +278,19 @@ class _Search:
     def _compete(self) -> Asking[bool]:
         """Screen, then longer and longer; returns whether any was run over the whole horizon."""
         horizons, budget = self.problem.horizons, self.problem.budget
+        given = len(self.problem.given)
         left = self._left / self.problem.cost(self.problem.total_steps)
         if len(horizons) == 1:
             yield from self._screen(
                 horizons[0], self._up_to(SCREEN_SHARE + RUNG_SHARE + FINAL_SHARE)
             )
-        elif left < FINALS_FROM:
+        elif left < FINALS_FROM + given:
             yield from self._screen(self.reference.steps, budget)
             return False
         elif left < RUNGS_FROM:
-            yield from self._two_rounds(_clipped(FINAL_SHARE_WITHOUT_RUNG * left, 2))
+            yield from self._two_rounds(_clipped(FINAL_SHARE_WITHOUT_RUNG * left, 2 + given))
         else:
-            yield from self._all_rounds(_clipped(FINAL_SHARE * left, 3))
+            yield from self._all_rounds(_clipped(FINAL_SHARE * left, 3 + given))
         yield from self._repeat()
         yield from self._explore()
         return True
@@ -325,8 +320,8 @@ class _Search:
         given = [entrant for entrant in self.entrants if entrant.origin == "user"]
         others = [entrant for entrant in ranked if entrant.origin != "user"]
         raised = [raised for best in others[:1] for raised in self._shifted(best)[:1]]
-        others = [*others[:1], *raised, *others[1:]][: count - 1]
-        self.entrants += [entrant for entrant in raised if entrant in others]
+        others = [*others[:1], *raised, *others[1:]][: count - 1 - len(given)]
+        self._enter([entrant for entrant in raised if entrant in others])
         entries = self._entries(
             [self.reference, *given, *others], self.problem.total_steps, "final"
         )
@@ -337,10 +332,10 @@ class _Search:
 
     def _measure_drift(self, steps: int, limit: float) -> Asking[None]:
         """Tune the reference over another horizon than its first, at three peaks."""
-        if steps == self.reference.steps:
+        available = self.reference.shape.peaks(steps)
+        if steps == self.reference.steps or (available is not None and not available):
             return
         at = self._peak_over(self.reference, steps)
-        available = self.reference.shape.peaks(steps)
         if available is None:
             peaks = [at, at / NEIGHBOUR, at * NEIGHBOUR]
         else:
@@ -354,18 +349,18 @@ class _Search:
         """Compare many over a short horizon; returns them, the best first."""
         problem = self.problem
         if (steps, 0) not in self._standing(self.reference).losses:
-            yield from self._ask([self._entry(self.reference, steps, "screen")], limit)
+            yield from self._ask(self._entries([self.reference], steps, "screen"), limit)
         proposed = self._proposed(steps)[:MAX_PLANNED]
-        planned = [*self._given(steps), *self._usual(steps), *proposed]
+        planned = [*self._given(), *self._usual(steps), *proposed]
         planned_limit = limit
         if problem.sampler and self._room(steps, limit) > SAMPLED_FROM:
             planned_limit = self.spent + PLANNED_SHARE * (limit - self.spent)
-        self.entrants += planned
+        self._enter(planned)
         yield from self._ask(self._entries(planned, steps, "screen"), planned_limit)
         while problem.sampler and (room := self._room(steps, limit)):
             sampled = problem.sampler(self.results, steps, min(room, GENERATION))
             fresh = [Entrant(shape, lr, steps, "sampler") for shape, lr in sampled]
-            self.entrants += fresh
+            self._enter(fresh)
             if not (yield from self._ask(self._entries(fresh, steps, "screen"), limit)):
                 break
         return self._ordered(steps)
@@ -374,12 +369,9 @@ class _Search:
         """How many runs fit below `limit`."""
         return 0 if self.over else int((limit - self.spent + 1e-9) / self.problem.cost(steps))
 
-    def _given(self, steps: int) -> list[Entrant]:
+    def _given(self) -> list[Entrant]:
         total = self.problem.total_steps
-        return [
-            Entrant(shape, self.drift.carried(lr, total, steps), steps, "user")
-            for shape, lr in self.problem.given
-        ]
+        return [Entrant(shape, lr, total, "user") for shape, lr in self.problem.given]
 
     def _usual(self, steps: int) -> list[Entrant]:
         tried = self._by_peak(self.reference.steps)
@@ -396,7 +388,8 @@ class _Search:
         )
         if lr is None:
             return []
-        others = [s for s in self.problem.shapes if s.key != reference.shape.key]
+        taken = {reference.shape.key, *(shape.key for shape, _ in self.problem.given)}
+        others = [shape for shape in self.problem.shapes if shape.key not in taken]
         return Tuned(reference.shape, lr, steps).proposals(others, self.problem.bounds)
 
     def _rung(self, ranked: Sequence[Entrant], steps: int, limit: float) -> Asking[list[Entrant]]:
@@ -416,7 +409,7 @@ class _Search:
         best = min([self.reference, *self._ordered(total)], key=self._behind)
         fresh = [*self._refined(best), *self._shifted(best)]
         fresh = fresh[:spare]
-        self.entrants += fresh
+        self._enter(fresh)
         yield from self._ask(self._entries(fresh, total, "final"), problem.budget)
 
     def _refined(self, best: Entrant) -> list[Entrant]:
@@ -454,17 +447,32 @@ class _Search:
             fresh = next((e for e in self._promising(best) if not self._made_whole(e)), None)
             if fresh is None:
                 return
-            self.entrants.append(fresh)
+            self._enter([fresh])
             if not (yield from self._ask(self._entries([fresh], total, "final"), budget)):
                 return
 
     def _promising(self, best: Entrant) -> Iterator[Entrant]:
-        """The best at other peaks, then those of the shorter horizons, then what the bound says."""
+        """The best at other peaks, then those of the shorter horizons, then what the bound says.
+
+        Where everything diverged, lower peaks.
+        """
         total = self.problem.total_steps
         yield from self._shifted(best)
+        if math.isinf(self._behind(best)):
+            yield from self._lowered(best)
         yield from self._ordered(self.reference.steps)
         tuned = Tuned(best.shape, self._peak_over(best, total), total)
         yield from tuned.proposals(self.problem.shapes, self.problem.bounds)
+
+    def _lowered(self, diverged: Entrant) -> Iterator[Entrant]:
+        total, (low, _) = self.problem.total_steps, self.problem.bounds
+        lr = self._peak_over(diverged, total)
+        available = diverged.shape.peaks(total)
+        if available is not None:
+            yield from (Entrant(diverged.shape, x, total, "neighbour") for x in reversed(available))
+            return
+        while (lr := lr / NEIGHBOUR) >= low:
+            yield Entrant(diverged.shape, lr, total, "neighbour")
 
     def _made_whole(self, entrant: Entrant) -> bool:
         total = self.problem.total_steps
@@ -483,10 +491,19 @@ class _Search:
         close = [entrant for entrant in ordered if self._behind(entrant) - best <= reach]
         return [self.reference, *close[:MAX_RACE]]
 
+    def _enter(self, entrants: Iterable[Entrant]) -> None:
+        """Let them take part, each once."""
+        keys = {entrant.key for entrant in self.entrants}
+        self.entrants += [entrant for entrant in entrants if entrant.key not in keys]
+
     # where everybody stands -----------------------------------------------------------------------
 
     def _entries(self, entrants: Iterable[Entrant], steps: int, purpose: Purpose) -> Iterable[Ask]:
-        return (self._entry(entrant, steps, purpose) for entrant in entrants)
+        return (
+            self._entry(entrant, steps, purpose)
+            for entrant in entrants
+            if entrant.shape.peaks(steps) is None or entrant.shape.peaks(steps)
+        )
 
     def _entry(self, entrant: Entrant, steps: int, purpose: Purpose, seed: int = 0) -> Ask:
         lr = self.asked.setdefault((entrant.key, steps), self._peak_over(entrant, steps))
@@ -498,9 +515,11 @@ class _Search:
             return self.asked[entrant.key, steps]
         if steps == entrant.steps:
             return entrant.lr
-        low, high = self.problem.bounds
         carried = self.drift.carried(entrant.lr, entrant.steps, steps)
-        lr = nearest(min(max(carried, low), high), entrant.shape.peaks(steps))
+        if entrant.origin != "user":
+            low, high = self.problem.bounds
+            carried = min(max(carried, low), high)
+        lr = nearest(carried, entrant.shape.peaks(steps))
         return entrant.lr if lr is None else lr
 
     def _standing(self, entrant: Entrant) -> Standing:
@@ -518,27 +537,32 @@ class _Search:
         return Standing(losses)
 
     def _behind(self, entrant: Entrant) -> float:
-        if entrant is self.reference:
-            return 0.0
         reference = self._standing(self.reference)
+        if entrant is self.reference:
+            return math.inf if math.inf in reference.losses.values() else 0.0
         return self._standing(entrant).behind(reference, self.problem.total_steps)
 
     def _ordered(self, steps: int) -> list[Entrant]:
-        """The entrants other than the reference that were run over that horizon, the best first."""
+        """The best at that horizon first: without the reference and what diverged anywhere."""
         there = [
-            e for e in self.entrants[1:] if any(s == steps for s, _ in self._standing(e).losses)
+            (behind, number)
+            for number, entrant in enumerate(self.entrants)
+            if number
+            and any(s == steps for s, _ in self._standing(entrant).losses)
+            and math.isfinite(behind := self._behind(entrant))
         ]
-        ranked = sorted(range(len(there)), key=lambda i: (self._behind(there[i]), i))
-        return [there[i] for i in ranked]
+        return [self.entrants[number] for _, number in sorted(there)]
 
     def _outcome(self, finals: bool) -> Outcome:
         total = self.problem.total_steps
         run = [e for e in self.entrants[1:] if self._standing(e).losses]
         pool = self._ordered(total) if finals else run
-        given = [e for e in self.entrants if e.origin == "user" and e not in pool]
-        candidates = sorted(
-            map(self._candidate, [self.reference, *(pool or run), *given]), key=lambda c: c.behind
-        )
+        given = [e for e in self.entrants if e.origin == "user"]
+        found: dict[tuple[str, float], Candidate] = {}
+        for entrant in [self.reference, *(pool or run), *given]:
+            candidate = self._candidate(entrant)
+            found.setdefault((candidate.shape.key, candidate.lr), candidate)
+        candidates = sorted(found.values(), key=lambda c: c.behind)
         tried = {lr: math.exp(loss) for lr, loss in self._by_peak(self.reference.steps).items()}
         measured = drift(self._reference_peaks())
         return Outcome(tuple(candidates), self._candidate(self.reference), measured, tried)

@@ -76,6 +76,11 @@ BAD = [
     ("search.lr_range", [0.0, 0.1], "greater than 0"),
     ("search.budget.full_runs", 1, "a full search needs at least 3, got 1"),
     ("search.budget.full_runs", 0, "greater than 0"),
+    ("search.sampler", "cmaes", "'tpe', 'gp' or 'random'"),
+    ("search.horizon_fraction", 0.001, "greater than or equal to 0.01"),
+    ("search.horizon_fraction", 1.5, "less than or equal to 1"),
+    ("search.compare", ["lion"], "'schedule_free' or 'prodigy'"),
+    ("search.compare", ["prodigy", "prodigy"], "twice"),
     ("baseline", {"total_steps": 100, "peak_lr": 0.1, "body": {"family": "constant"}}, "380 steps"),
     ("seed", -1, "greater than or equal to 0"),
     ("metadata", {"a": 1}, "valid string"),
@@ -95,8 +100,28 @@ def test_a_wrong_job_is_refused_and_told_why(path, value, told):
 
 def test_a_range_test_alone_may_cost_less_than_a_training():
     search = {"mode": "range_test", "budget": {"full_runs": 0.2}}
-    assert JobSpec.model_validate({**JOB, "search": search}).search.range_test_runs == 0.2
-    assert JobSpec.model_validate(JOB).search.range_test_runs == 3.0
+    alone, searching = (
+        JobSpec.model_validate({**JOB, "search": search}),
+        JobSpec.model_validate(JOB),
+    )
+    assert alone.search.range_test_runs(0.35) == 0.2
+    assert searching.search.range_test_runs(0.35) == pytest.approx(0.35 * 30)
+
+
+def test_the_least_budget_is_that_of_three_of_the_longest_runs():
+    search = {"horizon_fraction": 0.25, "budget": {"full_runs": 0.75}}
+    assert JobSpec.model_validate({**JOB, "search": search}).search.longest(380) == 95
+    search = {**search, "budget": {"full_runs": 0.74}}
+    with pytest.raises(ValidationError, match=r"a full search needs at least 0.75, got 0.74"):
+        JobSpec.model_validate({**JOB, "search": search})
+
+
+def test_the_longest_runs_are_the_whole_training_unless_told():
+    search = JobSpec.model_validate(JOB).search
+    assert (search.sampler, search.horizon_fraction, search.compare) == ("tpe", 1.0, [])
+    assert search.longest(380) == 380
+    shortest = search.model_copy(update={"horizon_fraction": 0.01})
+    assert shortest.longest(20) == 2  # one step is no schedule
 
 
 def test_a_range_test_upside_down_is_refused():

@@ -8,7 +8,7 @@ from lrtuner.errors import InvalidInputError
 from lrtuner.job import JobSpec
 from lrtuner.schedules.grammar import Schedule
 from tests.conformance.samples import SAMPLES
-from worker.planner import Search
+from worker.planner import Planner
 
 HALVES = {"family": "step", "every": 5, "rate": 0.5}
 COSINE = {"family": "cosine", "decay_steps": "1dur"}
@@ -76,7 +76,8 @@ def job(baseline, **training):
 
 def planned(spec, total_steps):
     """The schedule that the planner runs as the baseline given."""
-    return Search(spec, None, total_steps)._request({}, "baseline").schedule
+    user = Planner(spec, None, total_steps, steps_per_epoch=19).user
+    return user.schedule(user.given.peak_lr, total_steps)
 
 
 def test_a_baseline_in_epochs_is_run_in_steps():
