@@ -96,13 +96,14 @@ class SearchResult(Record):
 def cautions(
     ranking: Sequence[Contender], suggestion: Suggestion, tried: Sequence[float], *, share: float
 ) -> list[Caution]:
-    """What to beware of in a search whose reference was tried at the peaks `tried`."""
+    """What to beware of in a search; `tried` are the peaks of its reference, the best first."""
     found = []
-    best = ranking[0].searched.peak_lr
+    peaks = [ranking[0].searched.peak_lr, *tried[:1]]
     for bound, side in ((suggestion.low, "low"), (suggestion.high, "high")):
-        if abs(math.log(best / bound)) < math.log(NEAR_EDGE):
+        near = [lr for lr in peaks if abs(math.log(lr / bound)) < math.log(NEAR_EDGE)]
+        if near:
             told = (
-                f"The best peak ({best:.3g}) lies at the {side} end of what was searched "
+                f"The best peak ({near[0]:.3g}) lies at the {side} end of what was searched "
                 f"({suggestion.low:.3g} to {suggestion.high:.3g}); a better one may lie beyond: "
                 "widen search.lr_range."
             )

@@ -162,7 +162,9 @@ class Planner:
             self._contender(c, outcome.drift) for c in outcome.candidates if math.isfinite(c.behind)
         ]
         share = self.longest / self.total_steps
-        warnings = cautions(ranking, self.suggestion, list(tried), share=share)
+        warnings = cautions(
+            ranking, self.suggestion, sorted(tried, key=tried.__getitem__), share=share
+        )
         if not range_test.repeatable:
             warnings.append(NOT_REPEATABLE)
         peak = centre([(lr, log_loss(loss)) for lr, loss in tried.items()])

@@ -11,7 +11,7 @@ from lrtuner.range_test import Kind, plateau, plateaus
 from tests.worker.conftest import task_of
 from worker import probes as probing
 from worker.probes import probes
-from worker.range_test import run_range_test
+from worker.range_test import CHECK_UPDATES, run_range_test
 from worker.training import train
 
 
@@ -112,7 +112,7 @@ def test_the_range_test_ends_with_them_and_charges_them():
     told = []
     task = task_of(search={"mode": "range_test", "budget": {"full_runs": 12}})
     found = run_range_test(task, told.append)
-    updates = sum(one.updates for one in found.sweeps)
+    updates = sum(one.updates for one in found.sweeps) + 2 * CHECK_UPDATES
     assert found.cost == pytest.approx(updates / 40 + sum(probe.cost for probe in found.probes))
     assert found.suggestion.source == "probes"
     for kind, told_of in plateaus(found.probes, 40).items():

@@ -82,7 +82,7 @@ class World:
     def best_peak(self, shape: Shape, steps: int = TOTAL) -> float:
         assert isinstance(shape, Toy)
         own = best_gamma(shape.cooldown, shape.power) / best_gamma(1.0, 1.0)
-        return self.best_lr * own * (steps / HORIZONS[0]) ** -self.alpha
+        return float(self.best_lr * own * (steps / HORIZONS[0]) ** -self.alpha)
 
     def loss(self, ask: Ask) -> float:
         off = math.log(ask.lr / self.best_peak(ask.shape, ask.steps))
