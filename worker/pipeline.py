@@ -107,7 +107,7 @@ class Pipeline:
 
     def _search(self) -> dict[str, Any]:
         planner, limits = self._planner(), self._plan()
-        problem = planner.problem(limits.search - self.runs.spent, self._cost)
+        problem = planner.problem(limits.search - self.runs.charged, self._cost)
         outcome = self._tuned(planner, problem, limits)
         if outcome is None:
             raise NothingTrainedError(self._why_nothing_trained())

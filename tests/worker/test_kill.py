@@ -34,12 +34,6 @@ POINTS = 10
 """So many for each of the jobs, at random; a few more where much is at stake."""
 
 
-RESUMED = pytest.mark.xfail(
-    reason="BUG worker/pipeline.py _search: a resumed search gets less, as `runs.spent` has its "
-    "own runs in it already; it must be `limits.search - self.runs.charged`"
-)
-
-
 class Killed(BaseException):
     """Stands for a process that dies: nothing may catch it."""
 
@@ -157,14 +151,12 @@ def points(name, count):
     return random.Random(name).sample(range(len(kinds)), count)
 
 
-@RESUMED
 @pytest.mark.parametrize("name", SPECS)
 def test_killed_anywhere_it_resumes_to_the_same_bytes(memory, name):
     for at in points(name, POINTS):
         check_resumed(name, killed(name, at))
 
 
-@RESUMED
 @pytest.mark.parametrize("name", SPECS)
 def test_killed_within_a_generation_or_a_pair_it_resumes_to_the_same_bytes(memory, name):
     kinds = whole(name)[1].kinds
@@ -178,7 +170,6 @@ def test_killed_within_a_generation_or_a_pair_it_resumes_to_the_same_bytes(memor
         check_resumed(name, history)
 
 
-@RESUMED
 def test_killed_again_and_again_it_resumes_to_the_same_bytes(memory):
     history = None
     for at in (30, 9, 4, 12, 7):
@@ -186,7 +177,6 @@ def test_killed_again_and_again_it_resumes_to_the_same_bytes(memory):
     check_resumed("pairs", history)
 
 
-@RESUMED
 def test_what_is_trained_again_is_the_same():
     name = "pairs"
     kinds = whole(name)[1].kinds

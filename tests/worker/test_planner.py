@@ -1,10 +1,12 @@
 """A job as a problem of the strategy: what is searched, over which horizons, and what is told."""
 
+import json
 import math
 
 import pytest
 
 from lrtuner.candidates import GivenShape, PointShape, RefinedShape, linear_to_zero, typical
+from lrtuner.errors import NothingTrainedError
 from lrtuner.evidence import TrialRecord
 from lrtuner.job import search_seed
 from lrtuner.lifecycle import Stage, TrialState
@@ -12,6 +14,7 @@ from lrtuner.range_test import Peak, Probe, RangeTestResult, Suggestion
 from lrtuner.schedules import SEARCHED
 from lrtuner.schedules.grammar import Schedule
 from lrtuner.schedules.table import MAX_VALUES
+from lrtuner.search_result import SearchResult
 from lrtuner.strategy import Ask, Candidate, Drift, Outcome, Result
 from tests.worker.conftest import spec_of
 from worker import planner as module
@@ -400,6 +403,24 @@ def test_a_loss_of_zero_is_no_reason_to_fail():
         outcome(tried={r.ask.lr: r.loss for r in known}), range_test(), pairs=0, runs=1
     )
     assert made.runs == 1
+
+
+@pytest.mark.xfail(reason="BUG planner: behind is infinite, which no JSON holds: internal error")
+def test_a_reference_that_diverged_can_be_stored():
+    lost = candidate(REFERENCE, math.inf, origin="reference")
+    best = candidate(point(), -0.1)
+    made = planner_of().summary(outcome(best, reference=lost), range_test(), pairs=1, runs=1)
+    stored = json.dumps(made.model_dump(mode="json"), allow_nan=False)
+    assert SearchResult.model_validate_json(stored) == made
+    assert made.challenger.shape == best.shape.key
+
+
+@pytest.mark.xfail(reason="BUG search_result.cautions: IndexError where the ranking is empty")
+def test_where_all_diverged_over_the_whole_horizon_there_is_a_word_for_it():
+    lost = candidate(REFERENCE, math.inf, origin="reference")
+    found = outcome(candidate(point(), math.inf), reference=lost)
+    with pytest.raises(NothingTrainedError):
+        planner_of().summary(found, range_test(), pairs=1, runs=1)
 
 
 # pairs -------------------------------------------------------------------------------------------
