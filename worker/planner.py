@@ -17,6 +17,7 @@ from lrtuner.candidates import (
     pool,
     search_space,
 )
+from lrtuner.errors import NothingTrainedError
 from lrtuner.evidence import Purpose, TrialRecord
 from lrtuner.job import JobSpec, derived_seed, search_seed
 from lrtuner.lifecycle import Stage
@@ -255,12 +256,18 @@ def _found(drift: Drift) -> DriftFound:
 def contenders(outcome: Outcome, user: GivenShape | None) -> tuple[Candidate, Candidate]:
     """The challenger, and the baseline that it must beat.
 
-    The baseline is the user's schedule if there is one and it did not diverge, else the reference
-    at the best of its peaks; the challenger is the best candidate of another shape.
+    The baseline is the user's schedule if there is one, else the reference at the best of its
+    peaks, else, where these diverged, the last in the ranking; the challenger is the best candidate
+    of another shape.
+
+    Raises:
+        NothingTrainedError: all of them diverged.
     """
     known = [c for c in outcome.candidates if math.isfinite(c.behind)]
     own = [c for c in known if user and c.shape.key == user.key]
     tuned = [c for c in known if c.shape.key == outcome.reference.shape.key]
-    baseline = next(iter([*own, *tuned]), outcome.reference)
+    if not known:
+        raise NothingTrainedError("every schedule diverged over the whole length")
+    baseline = [*own, *tuned, known[-1]][0]
     others = [c for c in known if c.shape.key != baseline.shape.key]
     return (others[0] if others else baseline), baseline
