@@ -24,7 +24,7 @@ from tests.lrtuner.strategy.world import (
 
 PLAIN = World(norms=(1.0,) * 8)
 NOISY = World(norms=(1.0,) * 8, common=0.1, noise=0.03)
-BUDGETS = [3.0, 3.5, *range(4, 16), 17.5, 20, 22, 25, 30, 36, 43, 50]
+BUDGETS = [3.0, 3.5, *range(4, 13), 14, 17.5, 22, 30, 50]
 
 
 def spent(searched):
@@ -80,22 +80,21 @@ def test_most_of_the_budget_is_spent_and_the_result_is_sound(whole):
         assert all(candidate.trained for candidate in candidates)
 
 
-@pytest.mark.parametrize("world", [PLAIN, NOISY], ids=["plain", "noisy"])
-@pytest.mark.parametrize("budget", [3, 7.7, 13, 28])
+@pytest.mark.parametrize("budget", [3, 7.7, 24])
 @pytest.mark.parametrize("shares", [False, True], ids=["alone", "shared"])
 @pytest.mark.parametrize("bare", [False, True], ids=["all", "bare"])
-def test_it_fits_with_and_without_trunks_samplers_and_baselines(world, budget, shares, bare):
+def test_it_fits_with_and_without_trunks_samplers_and_baselines(budget, shares, bare):
     make = problem if bare else everything
     searched = search(
         make(budget, shares_trunks=shares),
-        world,
-        answer=None if shares else lambda asks: [world.result(ask) for ask in asks],
+        NOISY,
+        answer=None if shares else lambda asks: [NOISY.result(ask) for ask in asks],
     )
     costs = spent(searched) if shares else [cost(ask.steps) for ask in searched.asks]
     assert 0.6 * budget < math.fsum(costs) <= budget + 1e-9
 
 
-@pytest.mark.parametrize("budget", [6, 9.5, 14, 30])
+@pytest.mark.parametrize("budget", [6, 9.5, 14])
 def test_a_run_that_ends_early_leaves_its_rest_to_others(budget):
     def answer(asks):
         return [Result(ask, NOISY.loss(ask), 0.5 * cost(ask.steps)) for ask in asks]
@@ -124,7 +123,7 @@ def test_what_is_known_is_neither_charged_nor_asked_again():
         (FINALS_FROM * cost(TOTAL) + 0.6, ["screen", "final"]),
         (RUNGS_FROM * cost(TOTAL) - 0.01, ["screen", "final"]),
         (RUNGS_FROM * cost(TOTAL) + 0.01, ["screen", "rung", "final"]),
-        (50.0, ["screen", "rung", "final"]),
+        (25.0, ["screen", "rung", "final"]),
     ],
 )
 def test_phases_come_with_the_budget(left, purposes):
@@ -186,17 +185,19 @@ def test_the_sampler_is_asked_in_generations_and_told_of_all_before():
         calls.append((len(results), steps, count))
         return sampled(results, steps, count)
 
-    searched = search(problem(20.0, sampler=sampler), PLAIN)
+    searched = search(problem(35.0, sampler=sampler), PLAIN)
     generations = [g for g in searched.generations if g[0].origin == "sampler"]
     generations = [g for g in generations if g[0].purpose == "screen"]
     assert [count for _, _, count in calls] == [len(g) for g in generations]
     assert {steps for _, steps, _ in calls} == {HORIZONS[0]}
+    assert len(generations) > 2
     assert all(len(g) == GENERATION for g in generations[:-1])
+    assert len(generations[-1]) <= GENERATION
     before = searched.generations.index(generations[0])
     known = [sum(map(len, searched.generations[: before + i])) for i in range(len(calls))]
     assert [results for results, _, _ in calls] == known
     planned = [ask for ask in searched.of("screen") if ask.origin == "bound"]
-    assert len(planned) >= sum(map(len, generations))
+    assert len(planned) > GENERATION
 
 
 def test_a_sampler_that_has_nothing_new_ends_the_screen():
@@ -232,13 +233,13 @@ def test_what_a_run_costs_is_as_the_problem_says():
 
 
 def test_with_whatever_is_left_a_shape_beside_the_reference_is_tried():
-    for left in [0.3 + 0.1 * i for i in range(100)]:
+    for left in [0.3 + 0.21 * i for i in range(50)]:
         searched = search(problem(left), PLAIN, PLAIN.known())
         assert any(ask.shape != LINEAR for ask in searched.asks), left
 
 
 def test_with_a_baseline_given_something_that_was_found_reaches_the_finals_too():
-    for left in [3.9 + 0.25 * i for i in range(40)]:
+    for left in [3.9 + 0.25 * i for i in range(30)]:
         searched = search(problem(left, given=[(Toy(0.3, 3.0), 0.07)]), PLAIN, PLAIN.known())
         found = {ask.origin for ask in searched.of("final")}
         assert found >= {"reference", "user", "bound"}, left

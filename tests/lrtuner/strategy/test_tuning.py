@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from lrtuner.strategy import Ask, Result, drift
+from lrtuner.strategy import Ask, Drift, Result, drift
 from lrtuner.strategy.peaks import USUAL_DRIFT
 from lrtuner.strategy.tuning import CLEARLY_BEHIND, MAX_RACE, MAX_SEEDS, NEIGHBOUR, USUAL_APART
 from tests.lrtuner.strategy.world import (
@@ -167,6 +167,8 @@ def test_the_peak_of_a_given_baseline_is_not_touched(lr):
     finals = [ask.lr for ask in searched.of("final") if ask.origin == "user"]
     assert set(finals) == {lr}
     assert [c.lr for c in searched.outcome.candidates if c.origin == "user"] == [lr]
+    [screened] = [ask.lr for ask in searched.of("screen") if ask.origin == "user"]
+    assert screened == pytest.approx(Drift().carried(lr, TOTAL, HORIZONS[0]))
 
 
 def test_the_usual_rates_are_tried_where_nothing_near_them_was():
