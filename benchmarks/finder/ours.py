@@ -19,7 +19,7 @@ from lrtuner.range_test import (
     sweep_rates,
 )
 from worker.probes import probes
-from worker.range_test import one_sweep
+from worker.range_test import CHECK_UPDATES, one_sweep
 from worker.task import Task
 
 SWEEPS = 3
@@ -57,6 +57,7 @@ def find(asked: serving.Sweep) -> Swept:
             start = read(task, sweeps, done).peaks[kind].lr
             done += probes(seeded, kind, start, ALLOWED)
         cost += sum(one.cost for one in done)
+        cost += 2 * CHECK_UPDATES / task.total_steps  # a job sees first whether training repeats
         return Costly(by_schedule(read(task, sweeps, done)), cost)
 
     rules: dict[str, Callable[[], Suggested | Costly]] = {
