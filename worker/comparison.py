@@ -9,7 +9,7 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any, ClassVar
@@ -18,14 +18,13 @@ import torch
 from prodigyopt import Prodigy
 from schedulefree import AdamWScheduleFree, SGDScheduleFree
 from torch import nn
-from torch.optim.swa_utils import update_bn
 
 from lrtuner.errors import InvalidInputError, UnsupportedError
 from lrtuner.job import Comparison
 from lrtuner.schedules.grammar import Schedule, Warmup
 from lrtuner.sources import Adam, AdamW, Rmsprop, Sgd
 from worker.snapshot import Subject, restored
-from worker.task import Task
+from worker.task import Batch, Task
 from worker.training import Run, full_cost, train
 
 WARMUP_FRACTION = 0.05
@@ -180,8 +179,21 @@ class _ScheduleFree(_Compared):
         with restored(Subject(model, optimizer)):
             optimizer.eval()
             batches = self.batches(seed, self._refresh_batches)
-            update_bn((inputs for inputs, _ in batches), model)
+            self._refresh(model, batches)
             yield
+
+    @torch.no_grad()
+    def _refresh(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+        """Take BatchNorm's statistics anew: the mean over the batches."""
+        norms = [m for m in model.modules() if isinstance(m, BATCH_NORMS) and m.training]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+        for batch in batches:
+            self.loss(model, batch)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
     @cached_property
     def _refresh_batches(self) -> int:
@@ -227,4 +239,8 @@ _KINDS: dict[Comparison, type[_Compared]] = {"schedule_free": _ScheduleFree, "pr
 def _compared(task: Task, name: Comparison) -> _Compared:
     if name not in _KINDS:
         raise InvalidInputError(f"comparison must be one of {', '.join(_KINDS)}, got {name!r}")
-    return _KINDS[name](**vars(task))
+    kind: type[Any] = _KINDS[name]
+    if type(task) is not Task:  # what its class says of data, loss and evaluation holds here, too
+        kind = type(name, (kind, type(task)), {})
+    compared: _Compared = kind(**{field.name: getattr(task, field.name) for field in fields(task)})
+    return compared

@@ -24,9 +24,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """Three disjoint splits; `num_classes` counts classes, or the characters of a vocabulary."""
+    """Three disjoint splits, and what a model is to give for an example.
 
-    num_classes: int
+    `num_outputs` counts classes, labels, values, or the characters of a vocabulary.
+    """
+
+    num_outputs: int
     train: Split
     validation: Split
     test: Split
@@ -34,7 +37,12 @@ class Data:
     def to(self, device: torch.device) -> "Data":
         """The same data on `device`."""
         moved = (split.to(device) for split in (self.train, self.validation, self.test))
-        return Data(self.num_classes, *moved)
+        return Data(self.num_outputs, *moved)
+
+    @property
+    def num_classes(self) -> int:
+        """The outputs, where they are classes or characters."""
+        return self.num_outputs
 
     def digest(self) -> str:
         """A digest of every example, target and split boundary."""

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
-
 from lrtuner.budget import FURTHER_PROBE_SHARE, PROBE_SHARE, SWEEP_SHARE, run_cost, sweep_size
 from lrtuner.evidence import Failure
 from lrtuner.job import derived_seed, search_seed
@@ -23,8 +21,8 @@ from lrtuner.range_test import (
 )
 from worker.failure import explained
 from worker.probes import probes
-from worker.sweep import Batch, sweep
-from worker.task import Task, loss_of
+from worker.sweep import sweep
+from worker.task import Task
 
 CHECK_UPDATES = 3
 """So many updates are made twice, to see whether training can be repeated."""
@@ -147,19 +145,10 @@ def one_sweep(task: Task, rates: list[float], seed: int) -> Sweep:
     """Sweep a fresh model through the rates, as the job trains."""
     model = task.model(seed)
     optimizer = task.optimizer(model, lr=rates[0])
-    batches, held_out = task.batches(seed, len(rates)), _held_out(task, seed)
-    return sweep(model, optimizer, batches, loss_of, rates, seed=seed, held_out=held_out)
+    batches, count = task.batches(seed, len(rates)), _num_held_out(task)
+    held_out = task.held_out(seed, count) if count else None
+    return sweep(model, optimizer, batches, task.loss, rates, seed=seed, held_out=held_out)
 
 
 def _num_held_out(task: Task) -> int:
     return min(task.spec.range_test.held_out, len(task.data.validation))
-
-
-def _held_out(task: Task, seed: int) -> Batch | None:
-    """Examples of the validation split; which ones, the seed says."""
-    count, split = _num_held_out(task), task.data.validation
-    if not count:
-        return None
-    generator = torch.Generator().manual_seed(derived_seed(seed, "held_out"))
-    chosen = torch.randperm(len(split), generator=generator)[:count].to(task.device)
-    return split.inputs.index_select(0, chosen), split.targets.index_select(0, chosen)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lrtuner.range_test import Sweep
 from worker.snapshot import Stateful, Subject, restored
+from worker.task import Batch
 from worker.training import finite_or_none
 
 CHECK_EVERY = 10
@@ -24,22 +25,21 @@ MAX_SKIPPED = 10
 
 _AVERAGED = 3
 
-Batch = tuple[Tensor, Tensor]
-Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Loss = Callable[[nn.Module, Batch], Tensor]
 
 
 def sweep(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: Iterable[Batch],
-    loss_of: Loss,
+    loss: Loss,
     rates: Sequence[float],
     *,
     seed: int,
     accumulate: int = 1,
     scaler: torch.amp.GradScaler | None = None,
     loader: Stateful | None = None,
-    held_out: Batch | None = None,
+    held_out: Batch = None,
 ) -> Sweep:
     """One optimizer step per rate of `rates`, in order; then everything is as it was before.
 
@@ -57,7 +57,7 @@ def sweep(
     others = tuple(other for other in (scaler, loader) if other is not None)
     with restored(Subject(model, optimizer, others)):
         model.train()
-        pass_ = _Pass(model, optimizer, loss_of, accumulate, scaler, held_out)
+        pass_ = _Pass(model, optimizer, loss, accumulate, scaler, held_out)
         pass_.make(rates, iter(batches))
     return pass_.record(rates, seed)
 
@@ -83,10 +83,10 @@ class _Curve:
 class _Pass:
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    loss_of: Loss
+    loss: Loss
     accumulate: int
     scaler: torch.amp.GradScaler | None
-    held_out: Batch | None
+    held_out: Batch
     ratios: list[float] = field(init=False)
     used: list[float] = field(default_factory=list)
     training: _Curve = field(default_factory=_Curve)
@@ -112,7 +112,7 @@ class _Pass:
             lrs=self.used + list(rates[len(self.used) :]),
             losses=self.training.record(len(rates)),
             updates=len(self.used),
-            held_out=self.evaluated.record(len(rates)) if self.held_out else None,
+            held_out=self.evaluated.record(len(rates)) if self.held_out is not None else None,
         )
 
     def _step(self, rate: float, batches: Iterator[Batch]) -> bool:
@@ -127,26 +127,26 @@ class _Pass:
             if self._update():
                 self.used.append(max(group["lr"] for group in self.optimizer.param_groups))
                 self.training.pending.append(loss)
-                if self.held_out:
-                    self.evaluated.pending.append(self._evaluate(*self.held_out))
+                if self.held_out is not None:
+                    self.evaluated.pending.append(self._evaluate(self.held_out))
                 return True
         return False
 
     @torch.no_grad()
-    def _evaluate(self, inputs: Tensor, targets: Tensor) -> Tensor:
+    def _evaluate(self, batch: Batch) -> Tensor:
         self.model.eval()
-        loss = self.loss_of(self.model, inputs, targets)
+        loss = self.loss(self.model, batch)
         self.model.train()
         return loss
 
     def _backward(self, micro: Sequence[Batch]) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=micro[0][0].device)
-        for inputs, targets in micro:
-            loss = self.loss_of(self.model, inputs, targets) / len(micro)
+        losses = []
+        for batch in micro:
+            loss = self.loss(self.model, batch) / len(micro)
             (self.scaler.scale(loss) if self.scaler else loss).backward()
-            total = total + loss.detach()
-        return total
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
 
     def _update(self) -> bool:
         """Step the optimizer; False when the scaler skipped it and lowered its scale."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
 from pydantic_core import PydanticCustomError
@@ -18,10 +19,17 @@ from worker.sources import DATASETS, MODELS
 
 EVALUATION_BATCH = 1024
 
+Batch = Any
+"""What the data gives for one backward pass; only a task's own `loss` looks into it."""
+
 
 @dataclass(frozen=True)
 class Task:
-    """One job's training problem, ready to be trained any number of times."""
+    """One job's training problem, ready to be trained any number of times.
+
+    Whatever trains asks it for `batches`, a `loss` of each and what `evaluate` gives for a split,
+    and knows nothing else of the data.
+    """
 
     spec: JobSpec
     data: Data
@@ -78,7 +86,25 @@ class Task:
         """Within it the model has the weights that are evaluated: those that it trains with."""
         return nullcontext()
 
-    def batches(self, seed: int, count: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What training brings down: a scalar, the mean over the batch."""
+        return loss_of(model, *batch)
+
+    def evaluate(self, model: nn.Module, split: Split) -> dict[str, float]:
+        """The mean `loss` over a split, and metrics by name, in evaluation mode.
+
+        The mode is put back; nothing else changes.
+        """
+        return evaluate(model, split)
+
+    def held_out(self, seed: int, count: int) -> Batch:
+        """`count` examples of the validation split; which ones, the seed says."""
+        split = self.data.validation
+        generator = torch.Generator().manual_seed(derived_seed(seed, "held_out"))
+        chosen = torch.randperm(len(split), generator=generator)[:count].to(self.device)
+        return split.inputs.index_select(0, chosen), split.targets.index_select(0, chosen)
+
+    def batches(self, seed: int, count: int, start: int = 0) -> Iterator[Batch]:
         """`count` training batches, reshuffled each epoch; the same order for the same seed.
 
         With `start` so many batches are skipped first: what a run sees after `start` updates.

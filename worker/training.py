@@ -17,7 +17,7 @@ from lrtuner.lifecycle import TrialState
 from lrtuner.trunks import Stretch, prefix_tree
 from worker.data import Split
 from worker.snapshot import Subject, restored
-from worker.task import Task, evaluate, loss_of
+from worker.task import Batch, Task
 
 CHECK_EVERY = 25
 """Updates between two looks at the losses: each look waits for the device."""
@@ -177,7 +177,7 @@ class _Training:
     def _update(
         self,
         rates: Sequence[float],
-        batches: Iterator[tuple[Tensor, Tensor]],
+        batches: Iterator[Batch],
         journeys: Sequence["_Journey"],
     ) -> None:
         """Make an update at each of the rates, and tell the journeys."""
@@ -187,7 +187,7 @@ class _Training:
         for rate in rates:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            loss = loss_of(self.model, *next(batches))
+            loss = self.task.loss(self.model, next(batches))
             loss.backward()
             if self.norms:
                 norms.append(self._gradient_norm())
@@ -225,7 +225,7 @@ class _Training:
         """Evaluate a split, for which `examples` are seen, where a journey asks for it."""
         if not asking:
             return
-        measured = evaluate(self.model, split)
+        measured = self.task.evaluate(self.model, split)
         for journey in asking:
             journey.measured(name, measured, examples)
         asking[0].charge(evaluated=examples, seconds=self._uncharged())

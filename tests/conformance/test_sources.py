@@ -63,7 +63,7 @@ def test_a_dataset_is_the_same_for_the_same_seed_and_split_otherwise_for_another
         assert count == config.num_examples
     for split in (first.train, first.validation, first.test):
         assert split.targets.dtype == torch.int64
-        assert 0 <= int(split.targets.min()) <= int(split.targets.max()) < first.num_classes
+        assert 0 <= int(split.targets.min()) <= int(split.targets.max()) < first.num_outputs
 
 
 @pytest.mark.parametrize("name", ["breast_cancer", "wine", "digits"])

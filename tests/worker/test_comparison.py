@@ -14,11 +14,11 @@ from torch import nn
 from lrtuner.errors import InvalidInputError, UnsupportedError
 from lrtuner.job import Target
 from lrtuner.lifecycle import TrialState
-from tests.worker.conftest import fingerprint, task_of
+from tests.worker.conftest import fingerprint, loss_of, task_of
 from tests.worker.test_training import gradient_norm, spied
 from worker import comparison, training
 from worker.comparison import compare, cost, described, schedule
-from worker.task import evaluate, loss_of
+from worker.task import Task
 from worker.training import full_cost, train
 
 STEPS = 100
@@ -71,9 +71,9 @@ def by_hand(task, kind, args, seed):
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
     if averages:
         optimizer.train()
-    for inputs, targets in task.batches(seed, steps):
+    for batch in task.batches(seed, steps):
         optimizer.zero_grad()
-        loss_of(model, inputs, targets).backward()
+        loss_of(model, batch).backward()
         optimizer.step()
         if not averages:
             cosine.step()
@@ -89,7 +89,7 @@ def test_a_run_is_the_loop_that_its_authors_write(name, optimizer, kind, args):
         trained.eval()
     run = compare(task, name, seed=3)
     for split, expected in (("val", task.data.validation), ("test", task.data.test)):
-        for metric, value in evaluate(model, expected).items():
+        for metric, value in task.evaluate(model, expected).items():
             assert run.metrics[f"{split}_{metric}"] == pytest.approx(value, rel=1e-5)
 
 
@@ -141,14 +141,14 @@ def test_batch_norm_is_evaluated_with_statistics_of_the_average_weights():
     args = {"lr": 0.0025, "weight_decay": 0.01}
     model, optimizer = by_hand(task, schedulefree.AdamWScheduleFree, args, seed=0)
     optimizer.eval()
-    stale = evaluate(model, task.data.validation)["loss"]
+    stale = task.evaluate(model, task.data.validation)["loss"]
     norm = next(module for module in model if isinstance(module, nn.BatchNorm2d))
     norm.reset_running_stats()
     norm.momentum = None  # the mean over the batches
     with torch.no_grad():
         for inputs, _ in task.batches(0, task.steps_per_epoch):
             model.train()(inputs)
-    fresh = evaluate(model, task.data.validation)["loss"]
+    fresh = task.evaluate(model, task.data.validation)["loss"]
     assert run.metrics["val_loss"] == pytest.approx(fresh, rel=1e-5)
     assert abs(stale - fresh) > 1e-3 * fresh
 
@@ -166,8 +166,8 @@ def test_while_it_is_evaluated_the_model_has_other_weights_and_then_the_same(cha
     task = comparison._compared(task_of(**changes), "schedule_free")
     model = task.model(0)
     optimizer = task.optimizer(model, lr=0.1)
-    for inputs, targets in task.batches(0, 5):
-        loss_of(model, inputs, targets).backward()
+    for batch in task.batches(0, 5):
+        loss_of(model, batch).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     before = fingerprint(model, optimizer)
@@ -203,9 +203,14 @@ def test_what_refreshes_statistics_is_charged(monkeypatch):
         model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
         return model
 
-    counting = lambda *args: updates.append(1) or loss_of(*args)  # noqa: E731
+    loss = Task.loss
+
+    def counting(self, model, batch):
+        updates.extend([1] * torch.is_grad_enabled())
+        return loss(self, model, batch)
+
     monkeypatch.setattr(comparison._ScheduleFree, "model", counted)
-    monkeypatch.setattr(training, "loss_of", counting)
+    monkeypatch.setattr(Task, "loss", counting)
     run = compare(task, "schedule_free", 0)
     forward = sum(seen) - len(updates) * task.batch_size
     spent = (len(updates) + forward / 3 / task.batch_size) / task.total_steps

@@ -9,10 +9,10 @@ import pytest
 from lrtuner.job import Target
 from lrtuner.lifecycle import TrialState
 from lrtuner.refine import refined
-from tests.worker.conftest import task_of
+from tests.worker.conftest import loss_of, task_of
 from tests.worker.test_trunks import BLOWN_IN_BRANCH, CONSTANT, STEPS, TASKS, result, together, wsd
 from worker import training
-from worker.task import loss_of
+from worker.task import Task
 from worker.training import NORM_PARTS, train
 
 CLIPPED = {"batch_size": 16, "steps": 40, "grad_clip_norm": 1e-2}
@@ -25,7 +25,7 @@ def norms_by_hand(task, rates, seed, order):
     for rate, batch in zip(rates, task.batches(seed, len(rates)), strict=True):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
-        loss_of(model, *batch).backward()
+        loss_of(model, batch).backward()
         sizes = [abs(x) for p in model.parameters() for x in p.grad.flatten().tolist()]
         norms.append(math.fsum(x**order for x in sizes) ** (1 / order))
         optimizer.step()
@@ -83,9 +83,9 @@ def test_a_run_that_ended_early_has_none():
 
 
 def test_a_run_whose_last_evaluation_ended_it_has_none(monkeypatch):
-    evaluate = training.evaluate
+    evaluate = Task.evaluate
     broken = {"loss": float("inf")}
-    monkeypatch.setattr(training, "evaluate", lambda *args: evaluate(*args) | broken)
+    monkeypatch.setattr(Task, "evaluate", lambda *args: evaluate(*args) | broken)
     run = train(task_of(), [0.02] * 5, 0, norms=True)
     assert (run.updates, run.state) == (5, TrialState.DIVERGED)
     assert run.gradient_norms is None

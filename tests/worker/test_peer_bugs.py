@@ -11,9 +11,8 @@ import pytest
 from torch import nn
 
 from lrtuner.range_test import analyse, suggest, summary, sweep_rates
-from tests.worker.conftest import fingerprint, subject
+from tests.worker.conftest import fingerprint, loss_of, subject
 from worker.sweep import CHECK_EVERY, sweep
-from worker.task import loss_of
 
 DIGITS = {
     "model": {"name": "mlp", "args": {"hidden": [64]}},
@@ -70,10 +69,10 @@ def test_a_nan_that_does_not_stop_the_sweep_and_a_suggestion_at_its_edge():
     task, model, optimizer = subject(0, **DIGITS, optimizer=ADAMW)
     calls = 0
 
-    def loss(net, inputs, targets):
+    def loss(net, batch):
         nonlocal calls
         calls += 1
-        return loss_of(net, inputs, targets) * (float("nan") if calls > 60 else 1.0)
+        return loss_of(net, batch) * (float("nan") if calls > 60 else 1.0)
 
     told = sweep(model, optimizer, task.batches(1, 100), loss, RATES, seed=1)
     assert told.updates - 60 in range(1, CHECK_EVERY + 1)
@@ -110,11 +109,11 @@ def test_a_state_that_is_not_put_back(optimizer_spec, fault, model_spec):
     before = fingerprint(model, optimizer)
     calls = 0
 
-    def loss(net, inputs, targets):
+    def loss(net, batch):
         nonlocal calls
         calls += 1
         random.random(), np.random.rand()
-        value = loss_of(net, inputs, targets)
+        value = loss_of(net, batch)
         if fault in ENDS and calls == 13:
             raise ENDS[fault]
         return value * float("nan") if fault == "nan" and calls >= 13 else value

@@ -7,10 +7,10 @@ from torch import nn
 
 from lrtuner.budget import SWEEP_SHARE, run_cost
 from lrtuner.range_test import analyse, sweep_rates
-from tests.worker.conftest import fingerprint, subject, task_of
+from tests.worker.conftest import fingerprint, loss_of, subject, task_of
 from worker.range_test import CHECK_UPDATES, run_range_test
 from worker.sweep import sweep
-from worker.task import loss_of
+from worker.task import Task
 
 RATES = sweep_rates(1e-6, 10.0, 60)
 CONVNET = {
@@ -77,10 +77,8 @@ def test_a_range_test_alone_keeps_its_budget(full_runs):
 def test_training_that_cannot_be_repeated_is_noticed(monkeypatch):
     task = task_of()
     noise = iter(range(1000))
-    monkeypatch.setattr(
-        "worker.range_test.loss_of",
-        lambda model, inputs, targets: loss_of(model, inputs, targets) * (1 + 1e-6 * next(noise)),
-    )
+    loss = Task.loss
+    monkeypatch.setattr(Task, "loss", lambda *args: loss(*args) * (1 + 1e-6 * next(noise)))
     assert run_range_test(task).repeatable is False
 
 
@@ -128,10 +126,10 @@ def test_a_step_skipped_by_the_scaler_is_made_again_at_the_same_rate():
     used, calls = [], 0
     optimizer.register_step_post_hook(lambda opt, *_: used.append(opt.param_groups[0]["lr"]))
 
-    def loss(net, inputs, targets):
+    def loss(net, batch):
         nonlocal calls
         calls += 1
-        value = loss_of(net, inputs, targets)
+        value = loss_of(net, batch)
         return value * float("inf") if calls in (4, 5, 9) else value
 
     before = scaler.state_dict()
@@ -147,8 +145,8 @@ def test_a_scaler_that_never_finds_a_scale_ends_the_sweep():
     task, model, optimizer = subject()
     scaler = torch.amp.GradScaler("cpu")
 
-    def loss(net, inputs, targets):
-        return loss_of(net, inputs, targets) * float("inf")
+    def loss(net, batch):
+        return loss_of(net, batch) * float("inf")
 
     told = sweep(model, optimizer, task.batches(1, 60), loss, RATES, seed=1, scaler=scaler)
     assert told.updates == 0
@@ -187,9 +185,9 @@ def test_a_buffer_that_is_not_saved_is_restored_too():
     task, model, optimizer = subject()
     model.register_buffer("seen", torch.zeros(1), persistent=False)
 
-    def loss(net, inputs, targets):
+    def loss(net, batch):
         net.seen += 1
-        return loss_of(net, inputs, targets)
+        return loss_of(net, batch)
 
     sweep(model, optimizer, task.batches(1, 60), loss, RATES[:10], seed=1)
     assert model.seen.item() == 0
@@ -243,12 +241,12 @@ def test_a_held_out_loss_is_what_the_update_led_to():
     told = sweep(model, optimizer, batches, loss_of, rates, seed=1, held_out=held_out)
     assert (told.updates, len(told.held_out)) == (20, 20)
     expected = []
-    for rate, (inputs, targets) in zip(rates, batches, strict=True):
+    for rate, batch in zip(rates, batches, strict=True):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
-        loss_of(model, inputs, targets).backward()
+        loss_of(model, batch).backward()
         optimizer.step()
-        expected.append(loss_of(model, *held_out).item())
+        expected.append(loss_of(model, held_out).item())
     assert told.held_out == expected
 
 
@@ -279,8 +277,8 @@ def test_held_out_losses_wait_on_the_device_until_several_are_looked_at(monkeypa
 def test_a_held_out_loss_that_is_not_finite_ends_the_sweep():
     task, model, optimizer = subject()
 
-    def loss(net, inputs, targets):
-        value = loss_of(net, inputs, targets)
+    def loss(net, batch):
+        value = loss_of(net, batch)
         broken = not net.training and optimizer.param_groups[0]["lr"] > RATES[22]
         return value * float("nan") if broken else value
 
@@ -296,10 +294,10 @@ def test_an_error_in_the_evaluation_leaves_nothing_behind():
     task, model, optimizer = subject(**CONVNET)
     before = fingerprint(model, optimizer)
 
-    def loss(net, inputs, targets):
+    def loss(net, batch):
         if not net.training and optimizer.param_groups[0]["lr"] > RATES[12]:
             raise ValueError("broken example")
-        return loss_of(net, inputs, targets)
+        return loss_of(net, batch)
 
     with pytest.raises(ValueError, match="broken example"):
         sweep(

@@ -7,7 +7,7 @@ from lrtuner.job import Objective, Target
 from lrtuner.lifecycle import TrialState
 from tests.worker.conftest import task_of
 from tests.worker.test_trunks import BLOWN_IN_BRANCH, CONSTANT, STEPPED, assert_as_alone, wsd
-from worker import training
+from worker.task import Task
 from worker.training import full_cost, train
 
 STEPS = 60
@@ -109,9 +109,9 @@ def test_in_a_trunk_and_after_it_each_run_is_the_run_alone(target):
 
 
 def test_a_loss_that_is_not_finite_is_no_way_to_an_accuracy(monkeypatch):
-    evaluate = training.evaluate
+    evaluate = Task.evaluate
     broken = {"loss": float("nan"), "accuracy": 1.0}
-    monkeypatch.setattr(training, "evaluate", lambda *args: evaluate(*args) | broken)
+    monkeypatch.setattr(Task, "evaluate", lambda *args: evaluate(*args) | broken)
     target = Target(metric="val_accuracy", value=0.9)
     run = train(task_of(**TASKS["mlp"]), CONSTANT, 0, test=True, target=target)
     assert run.state is TrialState.DIVERGED

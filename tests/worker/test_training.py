@@ -10,7 +10,7 @@ from lrtuner.errors import JobFailedError
 from lrtuner.lifecycle import TrialState
 from tests.worker.conftest import spec_of, task_of
 from worker.range_test import run_range_test
-from worker.task import Task, evaluate, loss_of, make_task
+from worker.task import Task, make_task
 from worker.training import full_cost, train
 
 RATES = [0.1 * (1 - t / 40) for t in range(40)]
@@ -69,7 +69,7 @@ def test_the_loop_equals_a_loop_written_by_hand(optimizer):
         nn.functional.cross_entropy(model(inputs), targets).backward()
         opt.step()
     assert run.metrics["val_loss"] == pytest.approx(
-        evaluate(model, task.data.validation)["loss"], rel=1e-4
+        task.evaluate(model, task.data.validation)["loss"], rel=1e-4
     )
 
 
@@ -138,7 +138,7 @@ def test_evaluation_changes_nothing():
     )
     model = task.model(0).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert evaluate(model, task.data.test) == evaluate(model, task.data.test)
+    assert task.evaluate(model, task.data.test) == task.evaluate(model, task.data.test)
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
@@ -157,7 +157,8 @@ def test_a_text_model_learns_text():
     assert run.metrics["val_loss"] < math.log(97) - 0.5
     inputs, targets = next(task.batches(0, 1))
     assert torch.equal(inputs[:, 1:], targets[:, :-1])
-    assert loss_of(task.model(0), inputs, targets).item() == pytest.approx(math.log(97), abs=0.1)
+    first = task.loss(task.model(0), (inputs, targets)).item()
+    assert first == pytest.approx(math.log(97), abs=0.1)
 
 
 def test_a_text_model_does_not_look_ahead():

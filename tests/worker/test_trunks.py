@@ -117,7 +117,7 @@ def test_a_run_that_its_own_evaluation_ends_leaves_the_others_training(monkeypat
     task = task_of()
     size = len(task.data.validation)
     own = set(evaluation_steps(40, 16, size)) - set(evaluation_steps(STEPS, 16, size))
-    make, evaluate = Task.model, training.evaluate
+    make, evaluate = Task.model, Task.evaluate
 
     def counting(*args):
         model = make(*args)
@@ -125,12 +125,12 @@ def test_a_run_that_its_own_evaluation_ends_leaves_the_others_training(monkeypat
         model.register_forward_pre_hook(lambda m, _: setattr(m, "updates", m.updates + m.training))
         return model
 
-    def broken(model, split):
-        measured = evaluate(model, split)
+    def broken(self, model, split):
+        measured = evaluate(self, model, split)
         return measured | {"loss": float("nan")} if model.updates in own else measured
 
     monkeypatch.setattr(Task, "model", counting)
-    monkeypatch.setattr(training, "evaluate", broken)
+    monkeypatch.setattr(Task, "evaluate", broken)
     shorter, longer = assert_as_alone(task, [CONSTANT[:40], CONSTANT])
     assert shorter.reason == f"validation loss not finite after update {min(own)}"
     assert longer.state is TrialState.COMPLETE
@@ -147,11 +147,11 @@ def test_trees_of_random_sequences(seed):
 @pytest.mark.parametrize("sequences", SEQUENCES.values(), ids=SEQUENCES)
 def test_the_costs_sum_to_what_was_really_spent(sequences, monkeypatch):
     updates, evaluated = [], []
-    evaluate, loss_of = training.evaluate, training.loss_of
+    evaluate, loss = Task.evaluate, Task.loss
     monkeypatch.setattr(
-        training, "evaluate", lambda m, split: evaluated.append(len(split)) or evaluate(m, split)
+        Task, "evaluate", lambda *args: evaluated.append(len(args[-1])) or evaluate(*args)
     )
-    monkeypatch.setattr(training, "loss_of", lambda *args: updates.append(1) or loss_of(*args))
+    monkeypatch.setattr(Task, "loss", lambda *args: updates.append(1) or loss(*args))
     task = task_of()
     runs = together(task, sequences, test=True)
     spent = (len(updates) + sum(evaluated) / 3 / task.batch_size) / task.total_steps
@@ -227,10 +227,8 @@ def test_the_seconds_are_those_of_the_training():
 
 
 def test_a_last_evaluation_that_is_not_finite_is_followed_by_no_test(monkeypatch):
-    evaluate = training.evaluate
-    monkeypatch.setattr(
-        training, "evaluate", lambda *args: evaluate(*args) | {"loss": float("inf")}
-    )
+    evaluate = Task.evaluate
+    monkeypatch.setattr(Task, "evaluate", lambda *args: evaluate(*args) | {"loss": float("inf")})
     run = train(task_of(), [0.02] * 5, seed=0, test=True)
     assert run.reason == "validation loss not finite after update 5"
     assert sorted(run.metrics) == ["val_accuracy", "val_loss"]

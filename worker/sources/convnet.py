@@ -24,4 +24,4 @@ def build(config: Convnet, data: Data) -> nn.Module:
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     if args.dropout:
         layers.append(nn.Dropout(args.dropout))
-    return nn.Sequential(*layers, nn.Linear(in_channels, data.num_classes))
+    return nn.Sequential(*layers, nn.Linear(in_channels, data.num_outputs))

@@ -83,4 +83,4 @@ class CharacterDecoder(nn.Module):
 
 def build(config: Gpt, data: Data) -> nn.Module:
     """The decoder for the data's vocabulary and context length."""
-    return CharacterDecoder(config, data.num_classes, data.train.inputs.shape[1])
+    return CharacterDecoder(config, data.num_outputs, data.train.inputs.shape[1])

@@ -18,4 +18,4 @@ def build(config: Mlp, data: Data) -> nn.Module:
         if args.dropout:
             layers.append(nn.Dropout(args.dropout))
         width = hidden
-    return nn.Sequential(*layers, nn.Linear(width, data.num_classes))
+    return nn.Sequential(*layers, nn.Linear(width, data.num_outputs))

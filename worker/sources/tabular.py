@@ -51,4 +51,4 @@ def _standardised(inputs: NDArray[Any], targets: NDArray[Any], seed: int) -> Dat
         Split((split.inputs - mean) / deviation, split.targets)
         for split in (data.train, data.validation, data.test)
     )
-    return Data(data.num_classes, *splits)
+    return Data(data.num_outputs, *splits)
