@@ -1,14 +1,13 @@
 """A job: what to train, what to minimise, how much to spend, and what to compare with."""
 
 import hashlib
-import math
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
 from lrtuner.document import ScheduleDocument
-from lrtuner.lifecycle import TrialState
+from lrtuner.losses import TASKS, AnyLoss, CrossEntropy, Loss, learned, misfit, usual_loss
+from lrtuner.objective import MetricName, Objective, metric_of
 from lrtuner.range_test import Kind
 from lrtuner.schedules import FAMILIES, SEARCHED
 from lrtuner.schedules.grammar import MAX_STEPS
@@ -21,17 +20,8 @@ DEFAULT_PAIRS = 5
 MIN_FULL_RUNS = 3
 """A search below this could not even try a schedule beside its baseline."""
 
-LEAST_ERROR = 1e-3
-"""A smaller share of errors counts as this: no error among some hundred examples is not infinitely
-better than one."""
-
-LEAST_LOSS = 1e-9
-"""A smaller loss counts as this: in single precision that of a sure and right answer is 0."""
-
 Comparison = Literal["schedule_free", "prodigy"]
 """Optimizers that need no schedule of their own."""
-
-Metrics = Mapping[str, float | None]
 
 Name = TypeVar("Name", bound=str)
 
@@ -89,123 +79,6 @@ class Training(Strict):
     def steps_per_epoch(self, num_train: int) -> int:
         """Whole batches in one pass over `num_train` examples."""
         return num_train // self.batch_size
-
-
-class Target(Strict):
-    """What a run is to reach: at most so much validation loss, or at least so much accuracy."""
-
-    metric: Literal["val_loss", "val_accuracy"]
-    value: Annotated[float, Field(gt=0)]
-
-    @model_validator(mode="after")
-    def _can_be_reached(self) -> Self:
-        if self.metric == "val_accuracy" and self.value > 1:
-            raise does_not_fit("value", f"an accuracy is at most 1, got {self.value:g}")
-        return self
-
-    def reached(self, metrics: Metrics) -> bool:
-        """Whether these metrics are as good as it, or better."""
-        return self.gap(metrics) <= 0
-
-    def gap(self, metrics: Metrics) -> float:
-        """How far off it is, relative to itself; 0 or less where it is reached.
-
-        loss / value - 1 for a loss, and the same of the share of errors for an accuracy. Infinity
-        where the metric was not measured or is not finite.
-        """
-        found = metrics.get(self.metric)
-        if found is None:
-            return math.inf
-        if self.metric == "val_loss":
-            return (found - self.value) / self.value
-        return (self.value - found) / max(1.0 - self.value, LEAST_ERROR)
-
-
-class Objective(Strict):
-    """The metric that decides, on the validation split, and which way is better.
-
-    `steps_to_target` is the number of updates after which one of the run's evaluations is first as
-    good as `target`, which it needs and nothing else has; the run ends there.
-    """
-
-    metric: Literal["val_loss", "val_accuracy", "steps_to_target"] = "val_loss"
-    direction: Literal["minimize", "maximize"] | None = None
-    target: Target | None = None
-
-    @model_validator(mode="after")
-    def _direction_fits(self) -> Self:
-        natural = "minimize" if self.sign > 0 else "maximize"
-        if self.direction not in (None, natural):
-            raise ValueError(f"{self.metric} can only be {natural}d, not {self.direction}d")
-        return self
-
-    @model_validator(mode="after")
-    def _target_fits(self) -> Self:
-        if self.metric == "steps_to_target" and self.target is None:
-            raise does_not_fit("target", "steps_to_target needs a target: a metric and its value")
-        if self.metric != "steps_to_target" and self.target is not None:
-            raise does_not_fit("target", f"{self.metric} has no target; steps_to_target has one")
-        return self
-
-    @property
-    def sign(self) -> float:
-        """+1 when smaller is better, -1 when larger is."""
-        return -1.0 if self.metric == "val_accuracy" else 1.0
-
-    @property
-    def measured(self) -> Literal["val_loss", "val_accuracy"]:
-        """The metric that is measured: the target's, or the one that decides itself."""
-        if self.metric == "steps_to_target":
-            return self.target.metric if self.target else "val_loss"
-        return self.metric
-
-    @property
-    def compressible(self) -> bool:
-        """Whether what a schedule gives over fewer steps says what it gives over all of them.
-
-        Not so for `steps_to_target`. A compressed schedule decays sooner and ends where the target
-        may be out of reach; and where it is reached, the steps are those of another schedule.
-        """
-        return self.metric != "steps_to_target"
-
-    def value(self, metrics: Metrics, updates: int) -> float | None:
-        """What a run that trained to its end is worth, in the unit of `metric`.
-
-        Args:
-            metrics: as last evaluated, after `updates` updates.
-            updates: of the run, which ended where it reached the target.
-
-        Returns:
-            None where a target was not reached.
-        """
-        if self.target is None:
-            return metrics[self.metric]
-        return float(updates) if self.target.reached(metrics) else None
-
-    def loss(
-        self, state: TrialState, value: float | None, metrics: Metrics, total_steps: int
-    ) -> float:
-        """A positive number, less is better, whose ratios a search ranks by.
-
-        The loss itself; of an accuracy the share of errors, at least 0.001; the steps to a target,
-        and (1 + gap) T of a run that did not reach it in T: more than any that did, and the more
-        the farther off it ended. Infinity unless the run is complete.
-
-        Args:
-            state: of the run.
-            value: see `value`.
-            metrics: as last evaluated.
-            total_steps: T, the horizon of the run's schedule.
-        """
-        if state is not TrialState.COMPLETE:
-            return math.inf
-        if self.target:
-            return (1.0 + self.target.gap(metrics)) * total_steps if value is None else value
-        if value is None:
-            return math.inf
-        if self.metric == "val_accuracy":
-            return max(1.0 - value, LEAST_ERROR)
-        return max(value, LEAST_LOSS)
 
 
 class Budget(Strict):
@@ -301,6 +174,8 @@ class JobSpec(Strict):
     dataset: DatasetSource
     optimizer: Optimizer
     training: Training
+    loss: Loss | None = None
+    metrics: Annotated[list[MetricName], AfterValidator(_no_doubles)] = []
     objective: Objective = Objective()
     search: Search = Search()
     range_test: RangeTest = RangeTest()
@@ -314,12 +189,41 @@ class JobSpec(Strict):
         problem = mismatch(self.model, self.dataset)
         if problem:
             raise does_not_fit("model.name", problem)
-        if self.objective.measured == "val_accuracy" and "tokens" in self.dataset.provides:
-            field = "objective.target.metric" if self.objective.target else "objective.metric"
-            raise does_not_fit(field, "val_accuracy needs a classification task")
+        problem = misfit(self.trained_loss, self.dataset)
+        if problem:
+            raise does_not_fit("loss.name", problem)
+        self._check_weights()
+        field = "objective.target.metric" if self.objective.target else "objective.metric"
+        self._check_metric(field, self.objective.measured)
+        for index, name in enumerate(self.metrics):
+            self._check_metric(f"metrics.{index}", name)
         if self.dataset.num_examples is not None:
             self.total_steps(split_sizes(self.dataset.num_examples)[0])
         return self
+
+    def _check_weights(self) -> None:
+        loss = self.trained_loss
+        weighted = isinstance(loss, CrossEntropy) and loss.args.class_weights
+        if weighted and self.dataset.targets == "tokens":
+            told = "a language model has no classes to weigh"
+            raise does_not_fit("loss.args.class_weights", told)
+
+    def _check_metric(self, field: str, name: str) -> None:
+        kind, fits = learned(self.trained_loss, self.dataset), metric_of(name).fits
+        if kind not in fits:
+            needed = " or ".join(sorted(TASKS[fitting] for fitting in fits))
+            raise does_not_fit(field, f"{name} needs a task of {needed}, this is {TASKS[kind]}")
+
+    @property
+    def trained_loss(self) -> AnyLoss:
+        """The loss that is trained: the job's own, or the usual one of its dataset."""
+        return self.loss or usual_loss(self.dataset)
+
+    @property
+    def measured(self) -> list[str]:
+        """The metrics that are measured beside the loss: the objective's, and those asked for."""
+        names = [self.objective.measured.removeprefix("val_"), *self.metrics]
+        return [name for name in dict.fromkeys(names) if name != "loss"]
 
     def total_steps(self, num_train: int) -> int:
         """The updates of a full run over `num_train` examples.

@@ -29,7 +29,7 @@ class MlpArgs(Config):
 
 
 class Mlp(Config):
-    """A fully connected network for classification."""
+    """A fully connected network."""
 
     source: Literal["builtin"] = "builtin"
     name: Literal["mlp"] = "mlp"
@@ -51,7 +51,7 @@ class ConvnetArgs(Config):
 
 
 class Convnet(Config):
-    """A small convolutional network with batch normalisation for image classification."""
+    """A small convolutional network with batch normalisation for images."""
 
     source: Literal["builtin"] = "builtin"
     name: Literal["convnet"] = "convnet"
@@ -92,6 +92,11 @@ ModelSource = Annotated[AnyModel, Field(discriminator="name")]
 # Datasets -----------------------------------------------------------------------------------------
 
 
+Targets = Literal["classes", "tokens", "labels", "values", "inputs"]
+"""What a model is to give for an example: one of several classes, the next token at each place, any
+of several labels, numbers, or the example itself."""
+
+
 class NoArgs(Config):
     """Nothing to set."""
 
@@ -104,6 +109,19 @@ class Digits(Config):
     args: NoArgs = NoArgs()
 
     provides: ClassVar[frozenset[str]] = frozenset({"features", "images"})
+    targets: ClassVar[Targets] = "classes"
+    num_examples: ClassVar[int | None] = 1797
+
+
+class DigitSegments(Config):
+    """The same images; which of the seven segments of a display show the digit, each a label."""
+
+    source: Literal["builtin"] = "builtin"
+    name: Literal["digit_segments"] = "digit_segments"
+    args: NoArgs = NoArgs()
+
+    provides: ClassVar[frozenset[str]] = frozenset({"features", "images"})
+    targets: ClassVar[Targets] = "labels"
     num_examples: ClassVar[int | None] = 1797
 
 
@@ -115,6 +133,7 @@ class BreastCancer(Config):
     args: NoArgs = NoArgs()
 
     provides: ClassVar[frozenset[str]] = frozenset({"features"})
+    targets: ClassVar[Targets] = "classes"
     num_examples: ClassVar[int | None] = 569
 
 
@@ -126,7 +145,23 @@ class Wine(Config):
     args: NoArgs = NoArgs()
 
     provides: ClassVar[frozenset[str]] = frozenset({"features"})
+    targets: ClassVar[Targets] = "classes"
     num_examples: ClassVar[int | None] = 178
+
+
+class Diabetes(Config):
+    """442 patients with 10 measured features; how the disease went on, a number to predict.
+
+    Features and number are standardised by the training split. scikit-learn's copy.
+    """
+
+    source: Literal["builtin"] = "builtin"
+    name: Literal["diabetes"] = "diabetes"
+    args: NoArgs = NoArgs()
+
+    provides: ClassVar[frozenset[str]] = frozenset({"features"})
+    targets: ClassVar[Targets] = "values"
+    num_examples: ClassVar[int | None] = 442
 
 
 class TextArgs(Config):
@@ -144,11 +179,12 @@ class PythonStdlibText(Config):
     args: TextArgs = TextArgs()
 
     provides: ClassVar[frozenset[str]] = frozenset({"tokens"})
+    targets: ClassVar[Targets] = "tokens"
     num_examples: ClassVar[int | None] = None
 
 
 # The one line that a new dataset adds itself to.
-AnyDataset = Digits | BreastCancer | Wine | PythonStdlibText
+AnyDataset = Digits | DigitSegments | BreastCancer | Wine | Diabetes | PythonStdlibText
 DatasetSource = Annotated[AnyDataset, Field(discriminator="name")]
 
 # Optimizers ---------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from lrtuner.cli import app as cli
 from lrtuner.export import EXPORTERS
 from lrtuner.job import JobSpec
 from lrtuner.lifecycle import JobStatus
+from lrtuner.losses import LOSSES
+from lrtuner.metrics import METRICS
 from lrtuner.schedules import FAMILIES
 from lrtuner.schedules.curves import COOLDOWNS, WARMUPS
 from lrtuner.schedules.presets import PRESETS
@@ -40,6 +42,8 @@ NAMES = {
     "models": MODELS,
     "datasets": DATASETS,
     "optimizers": OPTIMIZERS,
+    "losses": LOSSES,
+    "metrics": set(METRICS) - {"loss"},
     "warmup curves": WARMUPS,
     "cooldown curves": COOLDOWNS,
     "statuses": list(JobStatus),

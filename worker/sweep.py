@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lrtuner.range_test import Sweep
 from worker.snapshot import Stateful, Subject, restored
-from worker.task import Batch
+from worker.task import Batch, evaluation_mode
 from worker.training import finite_or_none
 
 CHECK_EVERY = 10
@@ -132,12 +132,9 @@ class _Pass:
                 return True
         return False
 
-    @torch.no_grad()
     def _evaluate(self, batch: Batch) -> Tensor:
-        self.model.eval()
-        loss = self.loss(self.model, batch)
-        self.model.train()
-        return loss
+        with evaluation_mode(self.model):
+            return self.loss(self.model, batch)
 
     def _backward(self, micro: Sequence[Batch]) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,19 +1,23 @@
 """What is trained: data on the device, the model, its loss, and its evaluation."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lrtuner.errors import JobFailedError
 from lrtuner.job import JobSpec, derived_seed
+from lrtuner.losses import learned
 from worker.data import Data, Split
+from worker.losses import CROSS_ENTROPY, LOSSES, Loss
+from worker.metrics import measure
 from worker.optimizers import make_optimizer
 from worker.sources import DATASETS, MODELS
 
@@ -88,14 +92,30 @@ class Task:
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """What training brings down: a scalar, the mean over the batch."""
-        return loss_of(model, *batch)
+        inputs, targets = batch
+        return self.criterion.mean(model(inputs), self._expected(inputs, targets))
 
     def evaluate(self, model: nn.Module, split: Split) -> dict[str, float]:
         """The mean `loss` over a split, and metrics by name, in evaluation mode.
 
-        The mode is put back; nothing else changes.
+        The mode is put back; nothing else changes. `accuracy` comes with every classification and
+        language model, other metrics where the job asks for them.
         """
-        return evaluate(model, split)
+        names, reconstructs = self.spec.measured, self._reconstructs
+        return evaluate(model, split, self.criterion, names, reconstructs=reconstructs)
+
+    @cached_property
+    def criterion(self) -> Loss:
+        """The loss that is trained."""
+        config = self.spec.trained_loss
+        return LOSSES[type(config)](config, self.data)
+
+    def _expected(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        return inputs if self._reconstructs else targets
+
+    @property
+    def _reconstructs(self) -> bool:
+        return learned(self.spec.trained_loss, self.spec.dataset) == "inputs"
 
     def held_out(self, seed: int, count: int) -> Batch:
         """`count` examples of the validation split; which ones, the seed says."""
@@ -125,26 +145,59 @@ def _clip(model: nn.Module, norm: float) -> None:
     nn.utils.clip_grad_norm_(model.parameters(), norm)
 
 
+def evaluate(
+    model: nn.Module,
+    split: Split,
+    criterion: Loss = CROSS_ENTROPY,
+    metrics: Sequence[str] = (),
+    *,
+    reconstructs: bool = False,
+) -> dict[str, float]:
+    """The mean loss over a split, `accuracy` where it counts hits, and the metrics asked for."""
+    total = weight = 0.0
+    hits = places = 0
+    rows: list[tuple[Tensor, Tensor]] = []
+    whole = [name for name in metrics if name not in ("accuracy", "perplexity")]
+    with evaluation_mode(model):
+        for start in range(0, len(split), EVALUATION_BATCH):
+            inputs = split.inputs[start : start + EVALUATION_BATCH]
+            outputs = model(inputs)
+            targets = split.targets[start : start + EVALUATION_BATCH]
+            expected = inputs if reconstructs else targets
+            part = criterion.total(outputs, expected)
+            total, weight = total + part[0], weight + part[1]
+            if criterion.counts_hits:
+                hits += int((outputs.argmax(dim=-1) == expected).sum().item())
+                places += expected.numel()
+            if whole:
+                rows.append((outputs, expected))
+    measured = {"loss": total / weight}
+    if criterion.counts_hits:
+        measured["accuracy"] = hits / places
+    if "perplexity" in metrics:
+        measured["perplexity"] = float(np.exp(total / weight))
+    if whole:
+        every, wanted = (torch.cat(parts) for parts in zip(*rows, strict=True))
+        measured |= measure(whole, every, wanted)
+    return measured
+
+
 def loss_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy over every target: classes of examples, or characters of a text."""
-    logits = model(inputs)
-    return functional.cross_entropy(logits.flatten(0, -2), targets.flatten())
+    """The mean cross-entropy: what training brings down where a job names no other loss."""
+    return CROSS_ENTROPY.mean(model(inputs), targets)
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, split: Split) -> dict[str, float]:
-    """Mean `loss` and `accuracy` over a split, in evaluation mode; the mode is put back."""
-    was_training = model.training
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Within it the model is evaluated and no gradient kept; then every mode is as it was."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    loss, correct, total = 0.0, 0, 0
-    for start in range(0, len(split), EVALUATION_BATCH):
-        targets = split.targets[start : start + EVALUATION_BATCH].flatten()
-        logits = model(split.inputs[start : start + EVALUATION_BATCH]).flatten(0, -2)
-        loss += functional.cross_entropy(logits, targets, reduction="sum").item()
-        correct += int((logits.argmax(dim=-1) == targets).sum().item())
-        total += targets.numel()
-    model.train(was_training)
-    return {"loss": loss / total, "accuracy": correct / total}
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def make_task(spec: JobSpec, device: torch.device) -> Task:
@@ -160,10 +213,14 @@ def make_task(spec: JobSpec, device: torch.device) -> Task:
         field = (error.context or {}).get("field")
         raise JobFailedError(f"{field}: {error}") from error
     data = data.to(device)
-    return Task(
+    if learned(spec.trained_loss, spec.dataset) == "inputs":
+        data = replace(data, num_outputs=data.train.inputs[0].numel())
+    task = Task(
         spec=spec,
         data=data,
         build_model=lambda: MODELS[type(spec.model)](spec.model, data),
         device=device,
         total_steps=total_steps,
     )
+    assert task.criterion  # noqa: S101 - refuses weights that do not fit the data
+    return task

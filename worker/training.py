@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lrtuner.budget import evaluation_steps, run_cost
 from lrtuner.evidence import LossCurve
-from lrtuner.job import Target
 from lrtuner.lifecycle import TrialState
+from lrtuner.objective import Target
 from lrtuner.trunks import Stretch, prefix_tree
 from worker.data import Split
 from worker.snapshot import Subject, restored

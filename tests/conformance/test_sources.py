@@ -62,11 +62,20 @@ def test_a_dataset_is_the_same_for_the_same_seed_and_split_otherwise_for_another
     if config.num_examples is not None:
         assert count == config.num_examples
     for split in (first.train, first.validation, first.test):
-        assert split.targets.dtype == torch.int64
-        assert 0 <= int(split.targets.min()) <= int(split.targets.max()) < first.num_outputs
+        assert_targets(config.targets, split.targets, first.num_outputs)
 
 
-@pytest.mark.parametrize("name", ["breast_cancer", "wine", "digits"])
+def assert_targets(kind, targets, num_outputs):
+    if kind in ("classes", "tokens"):
+        assert targets.dtype == torch.int64
+        assert 0 <= int(targets.min()) <= int(targets.max()) < num_outputs
+        return
+    assert targets.dtype == torch.float32
+    assert targets.shape == (len(targets), num_outputs)
+    assert kind == "values" or set(targets.unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("name", ["breast_cancer", "wine", "digits", "diabetes"])
 def test_no_example_is_in_two_splits(name):
     data = built.DATASETS[DATASETS[name]](DATASETS[name](), 0)
     rows = [

@@ -56,7 +56,7 @@ BAD = [
     ("model.name", "resnet", "'mlp', 'convnet', 'gpt'"),
     ("model.args", {"hidden": [0]}, "greater than or equal to 1"),
     ("dataset.name", "imagenet", "'digits'"),
-    ("dataset.name", "python_stdlib_text", "datasets that fit: breast_cancer, digits, wine"),
+    ("dataset.name", "python_stdlib_text", "datasets that fit: breast_cancer, diabetes"),
     ("model.name", "gpt", "hidden"),
     ("optimizer.args", {"lr": 0.1}, "Extra inputs"),
     ("optimizer.args", {"nesterov": True}, "nesterov needs a momentum above 0"),

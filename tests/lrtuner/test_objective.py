@@ -8,8 +8,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lrtuner.job import LEAST_ERROR, LEAST_LOSS, JobSpec, Objective, Target
+from lrtuner.job import JobSpec
 from lrtuner.lifecycle import TrialState
+from lrtuner.metrics import LEAST_ERROR, LEAST_LOSS
+from lrtuner.objective import Objective, Target
 from tests.lrtuner.test_job import JOB
 
 COMPLETE = TrialState.COMPLETE
@@ -129,7 +131,7 @@ REFUSED = [
     (
         {"metric": "steps_to_target", "target": {"metric": "test_loss", "value": 1.0}},
         "objective.target.metric",
-        "'val_loss' or 'val_accuracy'",
+        "'val_loss', 'val_accuracy'",
     ),
     (
         {"metric": "steps_to_target", "target": {"metric": "val_loss"}},

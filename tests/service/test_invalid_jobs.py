@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lrtuner.job import JobSpec
+from lrtuner.sources import DATASETS
 from service.bodies import MAX_DEPTH
 from service.openapi import EXAMPLE_JOB, SMALLEST_JOB
 
@@ -81,11 +82,30 @@ INVALID = {
         '"resnet"',
         ['"mlp", "convnet", "gpt"'],
     ),
+    "loss of another task": (
+        {"loss": {"name": "mse"}},
+        "/loss/name",
+        "mse",
+        ["is for regression", "digits", "losses that fit: cross_entropy, reconstruction"],
+    ),
+    "unknown loss": ({"loss": {"name": "hinge"}}, "/loss/name", '"hinge"', ['"cross_entropy", ']),
+    "argument of another loss": (
+        {"loss": {"name": "cross_entropy", "args": {"delta": 1.0}}},
+        "/loss/args/delta",
+        "unknown field",
+        ["label_smoothing, class_weights"],
+    ),
+    "metric of another task": (
+        {"metrics": ["f1", "mae"]},
+        "/metrics/1",
+        "mae",
+        ["autoencoding or regression", "this is classification"],
+    ),
     "unknown dataset": (
         {"dataset": {"name": "digit"}},
         "/dataset/name",
         '"digit"',
-        ['"digits", "breast_cancer"', 'did you mean "digits"?'],
+        ['"digits", ', 'did you mean "digits"?'],
     ),
     "no model name": ({"model": {}}, "/model/name", "missing", ['"mlp", "convnet", "gpt"']),
     "inside a union": (
@@ -445,7 +465,7 @@ def test_allowed_range_is_data_too(sqlite_client):
         "/training/batch_size": {"ge": 1, "le": 1000000},
         "/training/grad_clip_norm": {"gt": 0},
         "/search/lr_range/1": {"gt": 0, "le": 1000000},
-        "/dataset/name": {"one_of": ["digits", "breast_cancer", "wine", "python_stdlib_text"]},
+        "/dataset/name": {"one_of": list(DATASETS)},
     }
 
 

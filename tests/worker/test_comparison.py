@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from lrtuner.errors import InvalidInputError, UnsupportedError
-from lrtuner.job import Target
 from lrtuner.lifecycle import TrialState
+from lrtuner.objective import Target
 from tests.worker.conftest import fingerprint, loss_of, task_of
 from tests.worker.test_training import gradient_norm, spied
 from worker import comparison, training

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lrtuner.job import Target
 from lrtuner.lifecycle import TrialState
+from lrtuner.objective import Target
 from lrtuner.refine import refined
 from tests.worker.conftest import loss_of, task_of
 from tests.worker.test_trunks import BLOWN_IN_BRANCH, CONSTANT, STEPS, TASKS, result, together, wsd

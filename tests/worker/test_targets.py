@@ -3,8 +3,8 @@
 import pytest
 
 from lrtuner.budget import evaluation_steps, run_cost
-from lrtuner.job import Objective, Target
 from lrtuner.lifecycle import TrialState
+from lrtuner.objective import Objective, Target
 from tests.worker.conftest import task_of
 from tests.worker.test_trunks import BLOWN_IN_BRANCH, CONSTANT, STEPPED, assert_as_alone, wsd
 from worker.task import Task

