@@ -19,6 +19,7 @@ from lrtuner.schedules import FAMILIES
 from lrtuner.schedules.grammar import Schedule
 from lrtuner.schedules.plateau import Plateau
 from lrtuner.strict import Strict
+from lrtuner.training import ParamGroup
 
 SCHEMA_NAME = "schedule-1.0"
 
@@ -37,6 +38,12 @@ class OptimizerRef(Strict):
     args: Annotated[
         dict[str, Any], Field(default_factory=dict, description="Its arguments by name.")
     ]
+    # left out where there are none: documents from before keep their content hash
+    param_groups: list[ParamGroup] = Field(
+        default_factory=list,
+        exclude_if=lambda found: not found,
+        description="Parameters with a part of the rate: the schedule's is that of the largest.",
+    )
 
 
 class Context(Strict):

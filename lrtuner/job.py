@@ -14,6 +14,7 @@ from lrtuner.schedules.grammar import MAX_STEPS
 from lrtuner.schedules.table import MAX_VALUES
 from lrtuner.sources import DatasetSource, ModelSource, Optimizer, mismatch, split_sizes
 from lrtuner.strict import Strict, does_not_fit
+from lrtuner.training import Training
 
 DEFAULT_PAIRS = 5
 
@@ -55,30 +56,6 @@ Families = Annotated[
     Literal["all"] | Annotated[list[str], Field(min_length=1)], AfterValidator(_known_families)
 ]
 PositiveLR = Annotated[float, Field(gt=0, le=1e6)]
-
-
-class Training(Strict):
-    """How each run trains. Exactly one of `epochs` and `steps` says how long."""
-
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
-    epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    steps: Annotated[int, Field(ge=2, le=MAX_STEPS)] | None = None
-    precision: Literal["float32"] = "float32"
-    grad_clip_norm: Annotated[float, Field(gt=0)] | None = None
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Self:
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError("give exactly one of epochs and steps")
-        return self
-
-    def total_steps(self, num_train: int) -> int:
-        """Updates in one full run over `num_train` examples; incomplete batches are dropped."""
-        return self.steps or (self.epochs or 0) * self.steps_per_epoch(num_train)
-
-    def steps_per_epoch(self, num_train: int) -> int:
-        """Whole batches in one pass over `num_train` examples."""
-        return num_train // self.batch_size
 
 
 class Budget(Strict):
@@ -193,6 +170,7 @@ class JobSpec(Strict):
         if problem:
             raise does_not_fit("loss.name", problem)
         self._check_weights()
+        self._check_groups()
         field = "objective.target.metric" if self.objective.target else "objective.metric"
         self._check_metric(field, self.objective.measured)
         for index, name in enumerate(self.metrics):
@@ -207,6 +185,12 @@ class JobSpec(Strict):
         if weighted and self.dataset.targets == "tokens":
             told = "a language model has no classes to weigh"
             raise does_not_fit("loss.args.class_weights", told)
+
+    def _check_groups(self) -> None:
+        ratios = [group.lr_ratio for group in self.training.param_groups]
+        if "prodigy" in self.search.compare and min(ratios, default=1.0) < 1:
+            told = "prodigy has one rate for all parameters, no lr_ratio: leave it out"
+            raise does_not_fit("search.compare", told)
 
     def _check_metric(self, field: str, name: str) -> None:
         kind, fits = learned(self.trained_loss, self.dataset), metric_of(name).fits
@@ -232,11 +216,12 @@ class JobSpec(Strict):
             PydanticCustomError: (a ValueError) the batch is larger than the training split, the run
                 is shorter than 2 steps, or the baseline was made for another number of steps.
         """
-        batch_size = self.training.batch_size
-        if batch_size > num_train:
+        training = self.training
+        if training.examples_per_update > num_train:
+            times = f" x grad_accum {training.grad_accum}" if training.grad_accum > 1 else ""
             raise does_not_fit(
                 "training.batch_size",
-                f"{batch_size} is larger than the training split ({num_train})",
+                f"{training.batch_size}{times} is larger than the training split ({num_train})",
             )
         steps = self.training.total_steps(num_train)
         if not 2 <= steps <= MAX_STEPS:

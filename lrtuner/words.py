@@ -122,10 +122,14 @@ def provenance_rows(document: AnyDocument) -> Rows:
     if optimizer:
         args = ", ".join(f"{name} {_value(value)}" for name, value in optimizer.args.items())
         rows.append(("optimizer", optimizer.name + (f" ({args})" if args else "")))
+        parts = [f"{g.match} {_value(g.lr_ratio)}" for g in optimizer.param_groups]
+        if parts:
+            rows.append(("param groups", f"at a part of the rate: {', '.join(parts)}"))
     if context:
         epochs = f", {plural(context.epochs, 'epoch')}" if context.epochs else ""
         per_epoch = f"{context.steps_per_epoch} steps per epoch"
-        rows.append(("training", f"batch size {context.batch_size}, {per_epoch}{epochs}"))
+        times = f" x {context.grad_accum} accumulated" if context.grad_accum > 1 else ""
+        rows.append(("training", f"batch size {context.batch_size}{times}, {per_epoch}{epochs}"))
     return rows
 
 

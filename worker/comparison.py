@@ -23,6 +23,8 @@ from lrtuner.errors import InvalidInputError, UnsupportedError
 from lrtuner.job import Comparison
 from lrtuner.schedules.grammar import Schedule, Warmup
 from lrtuner.sources import Adam, AdamW, Rmsprop, Sgd
+from worker.ema import Ema
+from worker.optimizers import Parameters, lr_ratios, set_rate
 from worker.snapshot import Subject, restored
 from worker.task import Batch, Task
 from worker.training import Run, full_cost, train
@@ -113,13 +115,12 @@ class _Compared(Task, ABC):
     def schedule(self, steps: int) -> Schedule:
         """The schedule that the authors advise."""
 
-    def build_optimizer(
-        self, parameters: Iterable[nn.Parameter], lr: float
-    ) -> torch.optim.Optimizer:
+    def build_optimizer(self, parameters: Parameters, lr: float) -> torch.optim.Optimizer:
         """The other optimizer, ready to train."""
         kind, _, args = self.choice
         with redirect_stdout(io.StringIO()):  # prodigyopt prints what it was asked for
             optimizer: torch.optim.Optimizer = kind(parameters, lr=lr, **args)
+            set_rate(optimizer, lr_ratios(optimizer), lr)
         return optimizer
 
     def _without_variant(self, name: Comparison) -> UnsupportedError:
@@ -158,12 +159,13 @@ class _ScheduleFree(_Compared):
         body: Any = {"family": "constant"}
         return Schedule(total_steps=steps, peak_lr=self.choice[1], warmup=warmup, body=body)
 
-    def build_optimizer(
-        self, parameters: Iterable[nn.Parameter], lr: float
-    ) -> torch.optim.Optimizer:
+    def build_optimizer(self, parameters: Parameters, lr: float) -> torch.optim.Optimizer:
         optimizer = super().build_optimizer(parameters, lr)
         optimizer.train()  # type: ignore[attr-defined]
         return optimizer
+
+    def ema(self, model: nn.Module) -> Ema | None:  # noqa: ARG002
+        return None  # its own average is what is evaluated
 
     @property
     def examples_per_evaluation(self) -> int:
@@ -191,7 +193,7 @@ class _ScheduleFree(_Compared):
             norm.reset_running_stats()
             norm.momentum = None
         for batch in batches:
-            self.loss(model, batch)
+            self.precise_loss(model, batch)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
@@ -201,7 +203,9 @@ class _ScheduleFree(_Compared):
         with torch.random.fork_rng([]):
             modules = self.build_model().modules()
         keeps_statistics = any(isinstance(module, BATCH_NORMS) for module in modules)
-        return min(REFRESH_BATCHES, self.steps_per_epoch) if keeps_statistics else 0
+        return (
+            min(REFRESH_BATCHES, self.steps_per_epoch * self.grad_accum) if keeps_statistics else 0
+        )
 
 
 class _Prodigy(_Compared):

@@ -234,12 +234,15 @@ class Pipeline:
         return recommend(
             decision.schedule,
             optimizer=OptimizerRef(
-                name=spec.optimizer.name, args=spec.optimizer.args.model_dump(mode="json")
+                name=spec.optimizer.name,
+                args=spec.optimizer.args.model_dump(mode="json"),
+                param_groups=spec.training.param_groups,
             ),
             context=Context(
                 steps_per_epoch=task.steps_per_epoch,
                 epochs=spec.training.epochs,
                 batch_size=task.batch_size,
+                grad_accum=task.grad_accum,
             ),
             verdict=decision.verdict,
             provenance=Provenance(

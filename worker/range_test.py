@@ -20,6 +20,7 @@ from lrtuner.range_test import (
     sweep_rates,
 )
 from worker.failure import explained
+from worker.feed import Feed
 from worker.probes import probes
 from worker.sweep import sweep
 from worker.task import Task
@@ -70,7 +71,7 @@ class _RangeTest:
 
     def sweep(self) -> None:
         asked = self.spec.range_test
-        update_cost = run_cost(1, _num_held_out(self.task), self.task.batch_size, 1)
+        update_cost = run_cost(1, _num_held_out(self.task), self.task.examples_per_update, 1)
         num_seeds, num_steps = sweep_size(
             (self.spec.search.range_test_runs(SWEEP_SHARE) - self.cost) / update_cost,
             self.task.total_steps,
@@ -115,7 +116,7 @@ class _RangeTest:
         task = self.task
         updates = self.checked + sum(one.updates for one in self.sweeps)
         evaluated = updates * _num_held_out(task)
-        swept = run_cost(updates, evaluated, task.batch_size, task.total_steps)
+        swept = run_cost(updates, evaluated, task.examples_per_update, task.total_steps)
         return swept + sum(probe.cost for probe in self.probes)
 
     def result(self, failure: Failure | None) -> RangeTestResult:
@@ -145,9 +146,18 @@ def one_sweep(task: Task, rates: list[float], seed: int) -> Sweep:
     """Sweep a fresh model through the rates, as the job trains."""
     model = task.model(seed)
     optimizer = task.optimizer(model, lr=rates[0])
-    batches, count = task.batches(seed, len(rates)), _num_held_out(task)
-    held_out = task.held_out(seed, count) if count else None
-    return sweep(model, optimizer, batches, task.loss, rates, seed=seed, held_out=held_out)
+    count = _num_held_out(task)
+    return sweep(
+        model,
+        optimizer,
+        Feed(task, seed, task.grad_accum * len(rates)),
+        task.precise_loss,
+        rates,
+        seed=seed,
+        accumulate=task.grad_accum,
+        scaler=task.scaler(),
+        held_out=task.held_out(seed, count) if count else None,
+    )
 
 
 def _num_held_out(task: Task) -> int:

@@ -1,9 +1,8 @@
 """One pass of the LR range test: an exact sweep that leaves nothing behind."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from lrtuner.range_test import Sweep
 from worker.snapshot import Stateful, Subject, restored
 from worker.task import Batch, evaluation_mode
 from worker.training import finite_or_none
+from worker.updates import Loss, Updates
 
 CHECK_EVERY = 10
 """Updates between two looks at the losses: each look waits for the device."""
@@ -20,12 +20,7 @@ CHECK_EVERY = 10
 STOP_FACTOR = 4.0
 """The sweep stops when the lightly averaged loss is so many times its best."""
 
-MAX_SKIPPED = 10
-"""So many updates skipped in a row by the grad scaler end the sweep: no scale is small enough."""
-
 _AVERAGED = 3
-
-Loss = Callable[[nn.Module, Batch], Tensor]
 
 
 def sweep(
@@ -57,7 +52,9 @@ def sweep(
     others = tuple(other for other in (scaler, loader) if other is not None)
     with restored(Subject(model, optimizer, others)):
         model.train()
-        pass_ = _Pass(model, optimizer, loss, accumulate, scaler, held_out)
+        optimizer.zero_grad(set_to_none=True)
+        updates = Updates(model, optimizer, loss, accumulate, scaler)
+        pass_ = _Pass(updates, held_out)
         pass_.make(rates, iter(batches))
     return pass_.record(rates, seed)
 
@@ -81,21 +78,11 @@ class _Curve:
 
 @dataclass
 class _Pass:
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    loss: Loss
-    accumulate: int
-    scaler: torch.amp.GradScaler | None
+    updates: Updates
     held_out: Batch
-    ratios: list[float] = field(init=False)
     used: list[float] = field(default_factory=list)
     training: _Curve = field(default_factory=_Curve)
     evaluated: _Curve = field(default_factory=_Curve)
-
-    def __post_init__(self) -> None:
-        rates = [float(group["lr"]) for group in self.optimizer.param_groups]
-        largest = max(rates)
-        self.ratios = [rate / largest if largest else 1.0 for rate in rates]
 
     def make(self, rates: Sequence[float], batches: Iterator[Batch]) -> None:
         for rate in rates:
@@ -117,43 +104,18 @@ class _Pass:
 
     def _step(self, rate: float, batches: Iterator[Batch]) -> bool:
         """Make one real step at `rate`; False when the data or the scaler gives none."""
-        for group, ratio in zip(self.optimizer.param_groups, self.ratios, strict=True):
-            group["lr"] = ratio * rate
-        for _ in range(MAX_SKIPPED):
-            micro = list(islice(batches, self.accumulate))
-            if len(micro) < self.accumulate:
-                return False
-            loss = self._backward(micro)
-            if self._update():
-                self.used.append(max(group["lr"] for group in self.optimizer.param_groups))
-                self.training.pending.append(loss)
-                if self.held_out is not None:
-                    self.evaluated.pending.append(self._evaluate(self.held_out))
-                return True
-        return False
+        made = self.updates.make(rate, batches)
+        if made is None:
+            return False
+        self.used.append(self.updates.rate)
+        self.training.pending.append(made[0])
+        if self.held_out is not None:
+            self.evaluated.pending.append(self._evaluate(self.held_out))
+        return True
 
     def _evaluate(self, batch: Batch) -> Tensor:
-        with evaluation_mode(self.model):
-            return self.loss(self.model, batch)
-
-    def _backward(self, micro: Sequence[Batch]) -> Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
-        losses = []
-        for batch in micro:
-            loss = self.loss(self.model, batch) / len(micro)
-            (self.scaler.scale(loss) if self.scaler else loss).backward()
-            losses.append(loss.detach())
-        return torch.stack(losses).sum()
-
-    def _update(self) -> bool:
-        """Step the optimizer; False when the scaler skipped it and lowered its scale."""
-        if self.scaler is None:
-            self.optimizer.step()
-            return True
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return self.scaler.get_scale() >= scale
+        with evaluation_mode(self.updates.model):
+            return self.updates.loss(self.updates.model, batch)
 
     def _look(self) -> None:
         self.training.look()

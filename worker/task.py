@@ -1,6 +1,6 @@
 """What is trained: data on the device, the model, its loss, and its evaluation."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,9 +16,11 @@ from lrtuner.errors import JobFailedError
 from lrtuner.job import JobSpec, derived_seed
 from lrtuner.losses import learned
 from worker.data import Data, Split
+from worker.ema import Ema
 from worker.losses import CROSS_ENTROPY, LOSSES, Loss
 from worker.metrics import measure
-from worker.optimizers import make_optimizer
+from worker.optimizers import Parameters, make_optimizer
+from worker.param_groups import check, freeze, groups
 from worker.sources import DATASETS, MODELS
 
 EVALUATION_BATCH = 1024
@@ -43,13 +45,23 @@ class Task:
 
     @property
     def batch_size(self) -> int:
-        """Examples per update."""
+        """Examples per batch."""
         return self.spec.training.batch_size
 
     @property
+    def grad_accum(self) -> int:
+        """Batches per update."""
+        return self.spec.training.grad_accum
+
+    @property
+    def examples_per_update(self) -> int:
+        """Examples per update."""
+        return self.spec.training.examples_per_update
+
+    @property
     def steps_per_epoch(self) -> int:
-        """Updates per pass over the training split; an incomplete batch is dropped."""
-        return len(self.data.train) // self.batch_size
+        """Updates per pass over the training split; an incomplete one is dropped."""
+        return self.spec.training.steps_per_epoch(len(self.data.train))
 
     def model(self, seed: int) -> nn.Module:
         """A freshly initialised model on the device; the same weights for the same seed.
@@ -59,6 +71,7 @@ class Task:
         """
         torch.manual_seed(derived_seed(seed, "init"))
         model = self.build_model().to(self.device)
+        freeze(self.spec.training, model)
         torch.manual_seed(derived_seed(seed, "dropout"))
         return model
 
@@ -69,17 +82,21 @@ class Task:
 
     def optimizer(self, model: nn.Module, lr: float) -> torch.optim.Optimizer:
         """What trains, at `lr`; where the job clips gradients, each of its steps does so."""
-        optimizer = self.build_optimizer(model.parameters(), lr)
-        norm = self.spec.training.grad_clip_norm
+        training = self.spec.training
+        grouped = training.names_parameters
+        parameters: Parameters = groups(training, model) if grouped else model.parameters()
+        optimizer = self.build_optimizer(parameters, lr)
+        norm, value = training.grad_clip_norm, training.grad_clip_value
         if norm is not None:
-            optimizer.register_step_pre_hook(lambda *_: _clip(model, norm))
+            optimizer.register_step_pre_hook(lambda *_: _clip_norm(model, norm))
+        if value is not None:
+            optimizer.register_step_pre_hook(lambda *_: _clip_value(model, value))
         return optimizer
 
-    def build_optimizer(
-        self, parameters: Iterable[nn.Parameter], lr: float
-    ) -> torch.optim.Optimizer:
+    def build_optimizer(self, parameters: Parameters, lr: float) -> torch.optim.Optimizer:
         """The job's optimizer at `lr`."""
-        return make_optimizer(self.spec.optimizer, parameters, lr)
+        scaled = self.spec.training.precision == "fp16"
+        return make_optimizer(self.spec.optimizer, parameters, lr, scaled=scaled)
 
     def evaluating(
         self,
@@ -90,10 +107,32 @@ class Task:
         """Within it the model has the weights that are evaluated: those that it trains with."""
         return nullcontext()
 
+    def ema(self, model: nn.Module) -> Ema | None:
+        """The average of the weights that is evaluated, where the job asks for one."""
+        decay = self.spec.training.ema_decay
+        return None if decay is None else Ema(model, decay)
+
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """What scales the loss, where gradients would be too small for the precision."""
+        half = self.spec.training.precision == "fp16"
+        return torch.amp.GradScaler(self.device.type) if half else None
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Within it the model computes in the job's precision."""
+        if self.spec.training.precision == "float32":
+            return nullcontext()
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.spec.training.precision]
+        return torch.autocast(self.device.type, dtype=dtype)
+
+    def precise_loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss, computed in the job's precision."""
+        with self.autocast():
+            return self.loss(model, batch)
+
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """What training brings down: a scalar, the mean over the batch."""
         inputs, targets = batch
-        return self.criterion.mean(model(inputs), self._expected(inputs, targets))
+        return self.criterion.mean(model(inputs).float(), self._expected(inputs, targets))
 
     def evaluate(self, model: nn.Module, split: Split) -> dict[str, float]:
         """The mean `loss` over a split, and metrics by name, in evaluation mode.
@@ -127,7 +166,7 @@ class Task:
     def batches(self, seed: int, count: int, start: int = 0) -> Iterator[Batch]:
         """`count` training batches, reshuffled each epoch; the same order for the same seed.
 
-        With `start` so many batches are skipped first: what a run sees after `start` updates.
+        An update takes `grad_accum` of them. With `start` so many are skipped first.
         """
         train = self.data.train
         for index in islice(self._order(seed), start, start + count):
@@ -138,11 +177,15 @@ class Task:
         generator = torch.Generator().manual_seed(derived_seed(seed, "order"))
         while True:
             order = torch.randperm(len(self.data.train), generator=generator).to(self.device)
-            yield from order.split(self.batch_size)[: self.steps_per_epoch]
+            yield from order.split(self.batch_size)[: self.steps_per_epoch * self.grad_accum]
 
 
-def _clip(model: nn.Module, norm: float) -> None:
+def _clip_norm(model: nn.Module, norm: float) -> None:
     nn.utils.clip_grad_norm_(model.parameters(), norm)
+
+
+def _clip_value(model: nn.Module, value: float) -> None:
+    nn.utils.clip_grad_value_(model.parameters(), value)
 
 
 def evaluate(
@@ -161,7 +204,7 @@ def evaluate(
     with evaluation_mode(model):
         for start in range(0, len(split), EVALUATION_BATCH):
             inputs = split.inputs[start : start + EVALUATION_BATCH]
-            outputs = model(inputs)
+            outputs = model(inputs).float()
             targets = split.targets[start : start + EVALUATION_BATCH]
             expected = inputs if reconstructs else targets
             part = criterion.total(outputs, expected)
@@ -212,6 +255,7 @@ def make_task(spec: JobSpec, device: torch.device) -> Task:
     except PydanticCustomError as error:
         field = (error.context or {}).get("field")
         raise JobFailedError(f"{field}: {error}") from error
+    _check_precision(spec.training.precision, device)
     data = data.to(device)
     if learned(spec.trained_loss, spec.dataset) == "inputs":
         data = replace(data, num_outputs=data.train.inputs[0].numel())
@@ -223,4 +267,15 @@ def make_task(spec: JobSpec, device: torch.device) -> Task:
         total_steps=total_steps,
     )
     assert task.criterion  # noqa: S101 - refuses weights that do not fit the data
+    if spec.training.names_parameters:
+        with torch.random.fork_rng([]):
+            check(spec.training, task.model(0))
     return task
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    if precision != "float32" and device.type not in ("cpu", "cuda"):
+        told = f"{precision} is not possible on {device.type}, only on cpu and cuda; use float32"
+        raise JobFailedError(f"training.precision: {told}")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise JobFailedError("training.precision: this GPU has no bf16; use fp16 or float32")

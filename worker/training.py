@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,8 +17,10 @@ from lrtuner.lifecycle import TrialState
 from lrtuner.objective import Target
 from lrtuner.trunks import Stretch, prefix_tree
 from worker.data import Split
+from worker.feed import Feed
 from worker.snapshot import Subject, restored
-from worker.task import Batch, Task
+from worker.task import Task
+from worker.updates import MAX_SKIPPED, Updates
 
 CHECK_EVERY = 25
 """Updates between two looks at the losses: each look waits for the device."""
@@ -35,8 +38,8 @@ class Run:
 
     `cost`, in full-training equivalents, and `seconds` are what was spent for this run. Updates and
     evaluations that several runs have in common are charged once, to the first of them that had not
-    ended: over all runs they sum to what was really spent. `alone` is what the run would have cost
-    by itself.
+    ended: over all runs they sum to what was really spent, updates that a grad scaler skipped
+    included. `alone` is what the run would have cost by itself.
 
     `gradient_norms`, where they were asked for and the run has made all its updates, are the norms
     of the whole gradient before it is clipped, of the optimizer's `norm_order`: one for each
@@ -140,13 +143,27 @@ class _Training:
         self.model = task.model(seed)
         self.optimizer = task.optimizer(self.model, lr=self.sequences[0][0])
         self.parameters = list(self.model.parameters())
+        self.updates = Updates(
+            self.model,
+            self.optimizer,
+            task.precise_loss,
+            task.grad_accum,
+            task.scaler(),
+            self._gradient_norm if norms else None,
+        )
+        self.ema = task.ema(self.model)
+        longest = max(map(len, self.sequences))
+        self.feed = Feed(task, seed, task.grad_accum * longest)
+        others = (self.feed, self.updates.scaler, self.ema)
+        kept = tuple(other for other in others if other is not None)
+        self.subject = Subject(self.model, self.optimizer, kept)
 
     def grow(self, stretch: Stretch) -> Iterator[tuple[int, Run]]:
         """Train a stretch and all that follows it; yields the runs as they end."""
         yield from self._train(stretch)
         branches = [branch for branch in stretch.branches if self._going(branch)]
         for branch in branches[:-1]:
-            with restored(Subject(self.model, self.optimizer)):
+            with restored(self.subject):
                 yield from self.grow(branch)
         if branches:
             yield from self.grow(branches[-1])
@@ -154,13 +171,12 @@ class _Training:
     def _train(self, stretch: Stretch) -> Iterator[tuple[int, Run]]:
         """Train one stretch, for as long as it has a run that has not ended."""
         rates = self.sequences[stretch.runs[0]]
-        batches = self.task.batches(self.seed, stretch.stop - stretch.start, stretch.start)
         updates = stretch.start
         for stop in self._stops(stretch):
             going = self._going(stretch)
             if not going:
                 return
-            self._update(rates[updates:stop], batches, going)
+            self._update(rates[updates:stop], going)
             self._evaluate(going)
             yield from ((j.position, j.run()) for j in going if j.ended)
             updates = stop
@@ -174,32 +190,32 @@ class _Training:
     def _going(self, stretch: Stretch) -> list["_Journey"]:
         return [self.journeys[run] for run in stretch.runs if not self.journeys[run].ended]
 
-    def _update(
-        self,
-        rates: Sequence[float],
-        batches: Iterator[Batch],
-        journeys: Sequence["_Journey"],
-    ) -> None:
+    def _update(self, rates: Sequence[float], journeys: Sequence["_Journey"]) -> None:
         """Make an update at each of the rates, and tell the journeys."""
         used: list[float] = []
         losses: list[Tensor] = []  # on the device, not looked at yet
         norms: list[Tensor] = []
+        before = self.updates.attempts
         for rate in rates:
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            loss = self.task.loss(self.model, next(batches))
-            loss.backward()
-            if self.norms:
-                norms.append(self._gradient_norm())
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)  # a state that is kept needs no gradients
-            used.append(self.optimizer.param_groups[0]["lr"])
-            losses.append(loss.detach())
-        fresh = torch.stack(losses).tolist()
+            made = self.updates.make(rate, self.feed)
+            if made is None:
+                break
+            used.append(self.updates.rate)
+            losses.append(made[0])
+            if made[1] is not None:
+                norms.append(made[1])
+            if self.ema:
+                self.ema.update()
+        fresh = torch.stack(losses).tolist() if losses else []
         fresh_norms = torch.stack(norms).tolist() if norms else []
+        attempts = self.updates.attempts - before
         for journey in journeys:
-            journey.go_on(used, fresh, fresh_norms)
-        journeys[0].charge(updates=len(used), seconds=self._uncharged())
+            journey.attempts += attempts
+            if used:
+                journey.go_on(used, fresh, fresh_norms)
+            if len(used) < len(rates):
+                journey.give_up()
+        journeys[0].charge(updates=attempts, seconds=self._uncharged())
 
     def _gradient_norm(self) -> Tensor:
         # one flat copy is 1 to 5 times faster on the CPU than a norm of each tensor
@@ -213,7 +229,8 @@ class _Training:
         if not asking:
             return
         task = self.task
-        with task.evaluating(self.model, self.optimizer, self.seed):
+        average = self.ema.evaluated() if self.ema else nullcontext()
+        with task.evaluating(self.model, self.optimizer, self.seed), average, task.autocast():
             self._measure("val", task.data.validation, task.examples_per_evaluation, asking)
             if self.test:
                 arrived = [j for j in asking if j.ended and not j.reason]
@@ -248,7 +265,7 @@ class _Journey:
         self.since_point: list[float] = []
         self.first_loss = math.nan
         self.points: list[tuple[int, float, float]] = []
-        self.evaluated = self.charged_updates = self.charged_evaluated = 0
+        self.attempts = self.evaluated = self.charged_updates = self.charged_evaluated = 0
         self.seconds = 0.0
         self.metrics: dict[str, float | None] = {}
         self.reason: str | None = None
@@ -279,6 +296,12 @@ class _Journey:
         if self.at_point or self.updates % CHECK_EVERY == 0:
             self._look()
 
+    def give_up(self) -> None:
+        """Take note that the scaler let no further update through."""
+        self.reason = self.reason or (
+            f"gradients not finite {MAX_SKIPPED} times in a row after update {self.updates}"
+        )
+
     def measured(self, name: str, values: dict[str, float], examples: int) -> None:
         """Take note of an evaluation of the split `name`."""
         self.evaluated += examples
@@ -301,7 +324,7 @@ class _Journey:
             updates=self.updates,
             rates=self.rates,
             cost=self._cost(self.charged_updates, self.charged_evaluated),
-            alone=self._cost(self.updates, self.evaluated),
+            alone=self._cost(self.attempts, self.evaluated),
             seconds=self.seconds,
             curve=LossCurve(
                 steps=list(steps),
@@ -320,7 +343,7 @@ class _Journey:
         return [float(np.mean(part)) for part in parts]
 
     def _cost(self, updates: int, evaluated: int) -> float:
-        return run_cost(updates, evaluated, self.task.batch_size, self.task.total_steps)
+        return run_cost(updates, evaluated, self.task.examples_per_update, self.task.total_steps)
 
     def _look(self) -> None:
         fresh, self.since_look = self.since_look, []
@@ -354,13 +377,13 @@ def full_cost(
     steps = steps or task.total_steps
     evaluated = task.examples_per_evaluation * len(_evaluated_after(task, steps, target))
     evaluated += len(task.data.test) if test else 0
-    return run_cost(steps, evaluated, task.batch_size, task.total_steps)
+    return run_cost(steps, evaluated, task.examples_per_update, task.total_steps)
 
 
 def _evaluated_after(task: Task, steps: int, target: Target | None) -> list[int]:
     """After how many updates a run of so many steps is evaluated."""
     size = task.examples_per_evaluation
-    return evaluation_steps(steps, task.batch_size, size, to_target=target is not None)
+    return evaluation_steps(steps, task.examples_per_update, size, to_target=target is not None)
 
 
 def finite_or_none(value: float) -> float | None:

@@ -26,6 +26,17 @@ CONVNET = {
     "training": {"batch_size": 32, "steps": STEPS},
 }
 ADAMW = {"optimizer": {"name": "adamw"}}
+MLP = {"model": {"name": "mlp", "args": {"hidden": [16], "dropout": 0.3}}}
+GROUPS = {
+    "param_groups": [{"match": "1.*", "lr_ratio": 0.1, "weight_decay": 0.3}],
+    "no_decay": "biases_and_norms",
+}
+
+
+def trained(**changes):
+    return {"training": {"batch_size": 16, "steps": STEPS, **changes}}
+
+
 TASKS = {
     "mlp": {},
     "mlp with dropout, clipped": {
@@ -35,6 +46,23 @@ TASKS = {
     "convnet, sgd": CONVNET,
     "convnet, adamw": CONVNET | ADAMW,
     "mlp, rmsprop": {"optimizer": {"name": "rmsprop", "args": {"momentum": 0.5}}},
+    "accumulated": MLP | trained(grad_accum=2, batch_size=8),
+    "bf16": MLP | trained(precision="bf16"),
+    "fp16": MLP | ADAMW | trained(precision="fp16"),
+    "clipped by value": MLP | trained(grad_clip_value=0.01),
+    "param groups": MLP | ADAMW | trained(**GROUPS),
+    "frozen, batch norm": CONVNET | trained(freeze=["0.*", "1.*"], batch_size=32),
+    "average": CONVNET | trained(ema_decay=0.95, batch_size=32),
+    "all of it": CONVNET
+    | ADAMW
+    | trained(
+        grad_accum=2,
+        precision="fp16",
+        grad_clip_norm=0.5,
+        freeze=["0.*", "1.*"],
+        param_groups=[{"match": "*.bias", "lr_ratio": 0.5}],
+        ema_decay=0.95,
+    ),
 }
 
 
