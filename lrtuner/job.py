@@ -8,11 +8,12 @@ from pydantic import AfterValidator, Field, model_validator
 from lrtuner.document import ScheduleDocument
 from lrtuner.losses import TASKS, AnyLoss, CrossEntropy, Loss, learned, misfit, usual_loss
 from lrtuner.objective import MetricName, Objective, metric_of
+from lrtuner.optimizers import COMPARED, Optimizer
 from lrtuner.range_test import Kind
 from lrtuner.schedules import FAMILIES, SEARCHED
 from lrtuner.schedules.grammar import MAX_STEPS
 from lrtuner.schedules.table import MAX_VALUES
-from lrtuner.sources import DatasetSource, ModelSource, Optimizer, mismatch, split_sizes
+from lrtuner.sources import DatasetSource, ModelSource, mismatch, split_sizes
 from lrtuner.strict import Strict, does_not_fit
 from lrtuner.training import Training
 
@@ -170,7 +171,7 @@ class JobSpec(Strict):
         if problem:
             raise does_not_fit("loss.name", problem)
         self._check_weights()
-        self._check_groups()
+        self._check_compare()
         field = "objective.target.metric" if self.objective.target else "objective.metric"
         self._check_metric(field, self.objective.measured)
         for index, name in enumerate(self.metrics):
@@ -186,7 +187,11 @@ class JobSpec(Strict):
             told = "a language model has no classes to weigh"
             raise does_not_fit("loss.args.class_weights", told)
 
-    def _check_groups(self) -> None:
+    def _check_compare(self) -> None:
+        if self.search.compare and not isinstance(self.optimizer, COMPARED):
+            names = ", ".join(kind.model_fields["name"].default for kind in COMPARED)
+            told = f"nothing there stands for {self.optimizer.name!r}, only for {names}"
+            raise does_not_fit("search.compare", told)
         ratios = [group.lr_ratio for group in self.training.param_groups]
         if "prodigy" in self.search.compare and min(ratios, default=1.0) < 1:
             told = "prodigy has one rate for all parameters, no lr_ratio: leave it out"

@@ -1,4 +1,4 @@
-"""What may be asked for: one config class per model, dataset and optimizer, and what fits what.
+"""What may be asked for: one config class per model and dataset, and what fits what.
 
 A config class says names, arguments and ranges; the worker holds the builder of the same name.
 """
@@ -187,106 +187,9 @@ class PythonStdlibText(Config):
 AnyDataset = Digits | DigitSegments | BreastCancer | Wine | Diabetes | PythonStdlibText
 DatasetSource = Annotated[AnyDataset, Field(discriminator="name")]
 
-# Optimizers ---------------------------------------------------------------------------------------
-
-WeightDecay = Annotated[float, Field(ge=0, le=10)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-Epsilon = Annotated[float, Field(gt=0, le=1)]
-Betas = Annotated[list[Beta], Field(min_length=2, max_length=2)]
-
-NormOrder = Literal[1, 2]
-"""Which norm of the gradients says how large steps should be, and with which exponent (see
-`lrtuner.refine`): l2 where a step follows the gradient, l1 where each weight's step is divided by
-the size of its own gradients (Defazio et al. 2023, arXiv 2310.07831)."""
-
-
-class SgdArgs(Config):
-    """torch.optim.SGD without `lr`, which is what gets tuned."""
-
-    momentum: Beta = 0.0
-    nesterov: bool = False
-    weight_decay: WeightDecay = 0.0
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Self:
-        if self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum above 0")
-        return self
-
-
-class Sgd(Config):
-    """Stochastic gradient descent."""
-
-    name: Literal["sgd"] = "sgd"
-    args: SgdArgs = SgdArgs()
-
-    default_lrs: ClassVar[tuple[float, ...]] = (0.1, 0.01)
-    norm_order: ClassVar[NormOrder] = 2
-
-
-class AdamArgs(Config):
-    """torch.optim.Adam without `lr`; the weight decay is L2 added to the gradient."""
-
-    betas: Betas = [0.9, 0.999]
-    eps: Epsilon = 1e-8
-    weight_decay: WeightDecay = 0.0
-
-
-class Adam(Config):
-    """Adam (Kingma and Ba 2015, arXiv 1412.6980)."""
-
-    name: Literal["adam"] = "adam"
-    args: AdamArgs = AdamArgs()
-
-    default_lrs: ClassVar[tuple[float, ...]] = (3e-3, 1e-3)
-    norm_order: ClassVar[NormOrder] = 1
-
-
-class AdamWArgs(AdamArgs):
-    """torch.optim.AdamW without `lr`; the weight decay is decoupled."""
-
-    weight_decay: WeightDecay = 0.01
-
-
-class AdamW(Config):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
-
-    name: Literal["adamw"] = "adamw"
-    args: AdamWArgs = AdamWArgs()
-
-    default_lrs: ClassVar[tuple[float, ...]] = (3e-3, 1e-3)
-    norm_order: ClassVar[NormOrder] = 1
-
-
-class RmspropArgs(Config):
-    """torch.optim.RMSprop without `lr`."""
-
-    alpha: Beta = 0.99
-    eps: Epsilon = 1e-8
-    momentum: Beta = 0.0
-    weight_decay: WeightDecay = 0.0
-
-
-class Rmsprop(Config):
-    """RMSprop (Tieleman and Hinton 2012)."""
-
-    name: Literal["rmsprop"] = "rmsprop"
-    args: RmspropArgs = RmspropArgs()
-
-    default_lrs: ClassVar[tuple[float, ...]] = (1e-2, 1e-3)
-    norm_order: ClassVar[NormOrder] = 1
-
-
-# The one line that a new optimizer adds itself to.
-AnyOptimizer = Sgd | Adam | AdamW | Rmsprop
-Optimizer = Annotated[AnyOptimizer, Field(discriminator="name")]
-
 MODELS: dict[str, type[AnyModel]] = {m.model_fields["name"].default: m for m in get_args(AnyModel)}
 DATASETS: dict[str, type[AnyDataset]] = {
     d.model_fields["name"].default: d for d in get_args(AnyDataset)
-}
-OPTIMIZERS: dict[str, type[AnyOptimizer]] = {
-    o.model_fields["name"].default: o for o in get_args(AnyOptimizer)
 }
 
 # What fits what -----------------------------------------------------------------------------------

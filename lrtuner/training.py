@@ -33,9 +33,11 @@ class ParamGroup(Strict):
     given. The rate of a schedule is that of the parameters with ratio 1, the largest.
     """
 
-    match: Pattern
-    lr_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
-    weight_decay: Annotated[float, Field(ge=0, le=10)] | None = None
+    match: Annotated[Pattern, Field(description="What the names of its parameters look like.")]
+    lr_ratio: Annotated[float, Field(gt=0, le=1, description="Its part of the rate.")] = 1.0
+    weight_decay: Annotated[float, Field(ge=0, le=10)] | None = Field(
+        default=None, description="Its own weight decay; null for that of the optimizer."
+    )
 
 
 class Training(Strict):

@@ -15,10 +15,11 @@ from lrtuner.job import JobSpec
 from lrtuner.lifecycle import JobStatus
 from lrtuner.losses import LOSSES
 from lrtuner.metrics import METRICS
+from lrtuner.optimizers import OPTIMIZERS
 from lrtuner.schedules import FAMILIES
 from lrtuner.schedules.curves import COOLDOWNS, WARMUPS
 from lrtuner.schedules.presets import PRESETS
-from lrtuner.sources import DATASETS, MODELS, OPTIMIZERS
+from lrtuner.sources import DATASETS, MODELS
 from service.app import create_app
 from service.problem import KINDS
 from service.settings import Settings as ServiceSettings

@@ -21,8 +21,8 @@ from torch import nn
 
 from lrtuner.errors import InvalidInputError, UnsupportedError
 from lrtuner.job import Comparison
+from lrtuner.optimizers import Adam, AdamW, Rmsprop, Sgd
 from lrtuner.schedules.grammar import Schedule, Warmup
-from lrtuner.sources import Adam, AdamW, Rmsprop, Sgd
 from worker.ema import Ema
 from worker.optimizers import Parameters, lr_ratios, set_rate
 from worker.snapshot import Subject, restored

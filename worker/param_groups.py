@@ -32,14 +32,24 @@ def _keep_mode(module: nn.Module) -> None:
     module.train = lambda mode=True: module  # type: ignore[method-assign] # noqa: ARG005
 
 
-def groups(training: Training, model: nn.Module) -> list[Group]:
-    """The parameters that train as param groups for an optimizer, each with its `lr_ratio`."""
-    found: dict[tuple[float, float | None], Group] = {}
+def groups(training: Training, model: nn.Module, *, matrices: bool = False) -> list[Group]:
+    """The parameters that train as param groups for an optimizer, each with its `lr_ratio`.
+
+    With `matrices` each group says whether it is one of weight matrices: of two dimensions, and no
+    embedding.
+    """
+    tables = [m for m in model.modules() if isinstance(m, nn.Embedding)]
+    embedded = {id(parameter) for table in tables for parameter in table.parameters()}
+    found: dict[Any, Group] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             ratio, decay = _settings(training, name, parameter)
-            own = {} if decay is None else {"weight_decay": decay}
-            group = found.setdefault((ratio, decay), {"params": [], "lr_ratio": ratio, **own})
+            own: Group = {"lr_ratio": ratio}
+            if decay is not None:
+                own["weight_decay"] = decay
+            if matrices:
+                own["matrix"] = parameter.ndim == 2 and id(parameter) not in embedded
+            group = found.setdefault(tuple(own.items()), {"params": [], **own})
             group["params"].append(parameter)
     return list(found.values())
 

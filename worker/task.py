@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lrtuner.errors import JobFailedError
 from lrtuner.job import JobSpec, derived_seed
 from lrtuner.losses import learned
+from lrtuner.optimizers import Muon
 from worker.data import Data, Split
 from worker.ema import Ema
 from worker.losses import CROSS_ENTROPY, LOSSES, Loss
@@ -83,8 +84,10 @@ class Task:
     def optimizer(self, model: nn.Module, lr: float) -> torch.optim.Optimizer:
         """What trains, at `lr`; where the job clips gradients, each of its steps does so."""
         training = self.spec.training
-        grouped = training.names_parameters
-        parameters: Parameters = groups(training, model) if grouped else model.parameters()
+        matrices = isinstance(self.spec.optimizer, Muon)
+        parameters: Parameters = model.parameters()
+        if training.names_parameters or matrices:
+            parameters = groups(training, model, matrices=matrices)
         optimizer = self.build_optimizer(parameters, lr)
         norm, value = training.grad_clip_norm, training.grad_clip_value
         if norm is not None:

@@ -5,7 +5,19 @@ from collections.abc import Iterable
 
 from lrtuner.document import AnyDocument, ReactiveDocument
 
-_CLASSES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
+_CLASSES = {
+    "sgd": "SGD",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "rmsprop": "RMSprop",
+    "adadelta": "Adadelta",
+    "adafactor": "Adafactor",
+    "adagrad": "Adagrad",
+    "adamax": "Adamax",
+    "nadam": "NAdam",
+    "radam": "RAdam",
+    "muon": "Muon",
+}
 
 TORCH_LOOPS = {
     "step": """\

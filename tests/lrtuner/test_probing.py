@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lrtuner.optimizers import Adam, AdamW, Rmsprop, Sgd
 from lrtuner.range_test import Probe, centre, next_rate, plateau
 from lrtuner.range_test.probing import DRIFT, MAX_PROBES
-from lrtuner.sources import Adam, AdamW, Rmsprop, Sgd
 
 
 def probe(lr, loss, steps=50):
