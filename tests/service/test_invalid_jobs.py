@@ -101,6 +101,45 @@ INVALID = {
         "mae",
         ["autoencoding or regression", "this is classification"],
     ),
+    "rate above the schedule's": (
+        {
+            "training": TRAINING
+            | {"param_groups": [{"match": "a"}, {"match": "b", "lr_ratio": 2.0}]}
+        },
+        "/training/param_groups/1/lr_ratio",
+        "2.0",
+        ["less than or equal to 1"],
+    ),
+    "no list of patterns": (
+        {"training": TRAINING | {"no_decay": "biases"}},
+        "/training/no_decay",
+        '"biases"',
+        ["biases_and_norms"],
+    ),
+    "pattern that is none": (
+        {"training": TRAINING | {"freeze": ["a", ""]}},
+        "/training/freeze/1",
+        '""',
+        [],
+    ),
+    "average of everything": (
+        {"training": TRAINING | {"ema_decay": 1.0}},
+        "/training/ema_decay",
+        "1.0",
+        ["less than 1"],
+    ),
+    "unknown precision": (
+        {"training": TRAINING | {"precision": "float16"}},
+        "/training/precision",
+        '"float16"',
+        ['"float32", "bf16", "fp16"'],
+    ),
+    "optimizer that needs the loss again": (
+        {"optimizer": {"name": "lbfgs"}},
+        "/optimizer/name",
+        '"lbfgs"',
+        ['"adafactor", "adagrad"'],
+    ),
     "unknown dataset": (
         {"dataset": {"name": "digit"}},
         "/dataset/name",

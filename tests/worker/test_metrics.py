@@ -11,7 +11,7 @@ from sklearn import metrics as sklearn
 from lrtuner.lifecycle import TrialState
 from lrtuner.metrics import METRICS
 from lrtuner.objective import Objective, Target
-from tests.worker.conftest import spec_of, task_of
+from tests.worker.conftest import ListJournal, pipeline_of, spec_of, task_of
 from worker.metrics import measure
 from worker.training import train
 
@@ -179,3 +179,23 @@ def test_one_that_does_not_fit_is_refused_by_name(kind, changes, field):
     with pytest.raises(ValidationError, match="needs a task of") as caught:
         spec_of(**TASKS[kind], **changes)
     assert caught.value.errors()[0]["ctx"]["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "optimizer"),
+    [("values", "val_r2", "muon"), ("labels", "val_f1", "nadam"), ("inputs", "val_mae", "adamw")],
+)
+def test_a_whole_job_is_decided_by_it(kind, metric, optimizer):
+    spec = spec_of(
+        **TASKS[kind],
+        objective={"metric": metric},
+        optimizer={"name": optimizer},
+        training={"batch_size": 32, "steps": 20},
+        search={"budget": {"full_runs": 4}, "confirm_pairs": 0, "families": ["constant"]},
+    )
+    journal = ListJournal()
+    document = pipeline_of(spec, journal).run()
+    done = [trial for trial in journal.trials if trial.state is TrialState.COMPLETE]
+    assert document.verdict.metric == metric
+    assert done
+    assert all(trial.value == trial.metrics[metric] for trial in done)
