@@ -129,6 +129,8 @@ class Task:
 
     def precise_loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The loss, computed in the job's precision."""
+        if self.spec.training.precision == "float32":
+            return self.loss(model, batch)
         with self.autocast():
             return self.loss(model, batch)
 
@@ -155,7 +157,7 @@ class Task:
     def _expected(self, inputs: Tensor, targets: Tensor) -> Tensor:
         return inputs if self._reconstructs else targets
 
-    @property
+    @cached_property
     def _reconstructs(self) -> bool:
         return learned(self.spec.trained_loss, self.spec.dataset) == "inputs"
 
