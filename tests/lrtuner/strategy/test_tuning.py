@@ -8,7 +8,8 @@ import pytest
 
 from lrtuner.strategy import Ask, Drift, Result, drift
 from lrtuner.strategy.peaks import USUAL_DRIFT
-from lrtuner.strategy.tuning import CLEARLY_BEHIND, MAX_RACE, MAX_SEEDS, NEIGHBOUR, USUAL_APART
+from lrtuner.strategy.problem import MAX_SEEDS
+from lrtuner.strategy.tuning import CLEARLY_BEHIND, MAX_RACE, NEIGHBOUR, USUAL_APART
 from tests.lrtuner.strategy.world import (
     BEST,
     HORIZONS,
