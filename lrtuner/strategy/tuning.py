@@ -55,7 +55,9 @@ USUAL_APART = 1.5
 """The library's usual rate is tried unless one within this ratio has been."""
 
 NEIGHBOUR = 2.0**0.75
-"""How far the peak of the best is shifted, up and down, before it is believed."""
+"""How far the peak of the best is shifted, up and down, before it is believed; and by how much the
+peak of every second shape in the screen is above what is carried over to it. What the probes lead
+to keeps away from the cliff, and the best is often nearer to it."""
 
 CLEARLY_BEHIND = 2.5
 """So many paired standard deviations behind the best, an entrant is not run again."""
@@ -206,7 +208,8 @@ class _Search(Record):
         if (steps, 0) not in self._standing(self.reference).losses:
             yield from self._ask(self._entries([self.reference], steps, "screen"), limit)
         proposed = self._proposed(steps)[:MAX_PLANNED]
-        planned = [*self._given(), *self._usual(steps), *proposed]
+        usual, passed = self._usual(steps)
+        planned = [*self._given(), *usual, *self._raised(proposed), *passed]
         planned_limit = limit
         if problem.sampler and self._room(steps, limit) > SAMPLED_FROM:
             planned_limit = self.spent + PLANNED_SHARE * (limit - self.spent)
@@ -224,12 +227,29 @@ class _Search(Record):
         total = self.problem.total_steps
         return [Entrant(shape, lr, total, "user") for shape, lr in self.problem.given]
 
-    def _usual(self, steps: int) -> list[Entrant]:
+    def _usual(self, steps: int) -> tuple[list[Entrant], list[Entrant]]:
+        """The library's usual rates that were not tried: those that may be good, and the others.
+
+        The others lie beyond a peak that was worse than one on its other side.
+        """
         tried = self._by_peak(self.reference.steps)
-        return [
+        best = min(tried, key=lambda lr: (tried[lr], lr))
+        fresh = [
             Entrant(self.problem.reference, lr, steps, "usual")
             for lr in self.problem.usual_lrs
             if all(abs(math.log(lr / other)) > math.log(USUAL_APART) for other in tried)
+        ]
+        passed = [e for e in fresh if any(e.lr < x < best or e.lr > x > best for x in tried)]
+        return [entrant for entrant in fresh if entrant not in passed], passed
+
+    def _raised(self, proposed: Sequence[Entrant]) -> list[Entrant]:
+        """Every second at a higher peak, where any can be tried."""
+        _, high = self.problem.bounds
+        return [
+            replace(entrant, lr=min(entrant.lr * NEIGHBOUR, high))
+            if number % 2 and entrant.shape.peaks(entrant.steps) is None
+            else entrant
+            for number, entrant in enumerate(proposed)
         ]
 
     def _proposed(self, steps: int) -> list[Entrant]:
@@ -313,7 +333,9 @@ class _Search(Record):
             yield from self._lowered(best)
         yield from self._ordered(self.reference.steps)
         tuned = Tuned(best.shape, self._peak_over(best, total), total)
-        yield from tuned.proposals(self.problem.shapes, self.problem.bounds)
+        lost = {e.shape.key for e in self.entrants if math.isinf(self._behind(e))}
+        sound = [shape for shape in self.problem.shapes if shape.key not in lost]
+        yield from tuned.proposals(sound, self.problem.bounds)
 
     def _lowered(self, diverged: Entrant) -> Iterator[Entrant]:
         total, (low, _) = self.problem.total_steps, self.problem.bounds
