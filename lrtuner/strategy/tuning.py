@@ -44,9 +44,9 @@ PLANNED_SHARE = 0.6
 
 MAX_PLANNED = 40
 
-SAMPLED_FROM = 8
-"""A sampler is asked only where more than so many candidates can be screened: with few results it
-draws at random."""
+ROOMY = 8
+"""Only where more than so many candidates can be screened, usual rates that are probably bad come
+first, and a sampler is asked: with few results it draws at random."""
 
 GENERATION = 4
 """So many candidates are asked of the sampler at once."""
@@ -207,11 +207,9 @@ class _Search(Record):
         problem = self.problem
         if (steps, 0) not in self._standing(self.reference).losses:
             yield from self._ask(self._entries([self.reference], steps, "screen"), limit)
-        proposed = self._proposed(steps)[:MAX_PLANNED]
-        usual, passed = self._usual(steps)
-        planned = [*self._given(), *usual, *self._raised(proposed), *passed]
-        planned_limit = limit
-        if problem.sampler and self._room(steps, limit) > SAMPLED_FROM:
+        roomy = self._room(steps, limit) > ROOMY
+        planned, planned_limit = self._planned(steps, roomy=roomy), limit
+        if problem.sampler and roomy:
             planned_limit = self.spent + PLANNED_SHARE * (limit - self.spent)
         self._enter(planned)
         yield from self._ask(self._entries(planned, steps, "screen"), planned_limit)
@@ -222,6 +220,17 @@ class _Search(Record):
             if not (yield from self._ask(self._entries(fresh, steps, "screen"), limit)):
                 break
         return self._ordered(steps)
+
+    def _planned(self, steps: int, *, roomy: bool) -> list[Entrant]:
+        """What takes part in the screen in any case, then what the bound proposes.
+
+        With little room, usual rates that are beyond a worse peak come last.
+        """
+        proposed = self._raised(self._proposed(steps)[:MAX_PLANNED])
+        usual, passed = self._usual(steps)
+        if roomy:
+            return [*self._given(), *usual, *passed, *proposed]
+        return [*self._given(), *usual, *proposed, *passed]
 
     def _given(self) -> list[Entrant]:
         total = self.problem.total_steps

@@ -180,12 +180,16 @@ def test_the_usual_rates_are_tried_where_nothing_near_them_was():
     assert [(ask.shape, ask.lr) for ask in usual] == [(LINEAR, 0.17)]
 
 
-def test_usual_rates_beyond_a_peak_that_was_worse_come_last():
+def test_usual_rates_beyond_a_peak_that_was_worse_come_last_unless_there_is_room():
     rates = (1e-5, 5.0)  # 0.03 and 1 are worse than what lies between
-    assert not [a for a in search(problem(8.0, usual_lrs=rates), PLAIN).asks if a.origin == "usual"]
-    screened = search(problem(40.0, usual_lrs=rates), PLAIN).of("screen")
-    assert [(ask.shape, ask.lr) for ask in screened[-2:]] == [(LINEAR, lr) for lr in rates]
-    assert "usual" not in {ask.origin for ask in screened[:-2]}
+
+    def screened(budget):
+        shapes = [BEST, Toy(0.2), Toy(0.4)]
+        searched = search(problem(budget, usual_lrs=rates, shapes=shapes), PLAIN)
+        return [ask.origin for ask in searched.of("screen") if ask.origin != "reference"]
+
+    assert screened(6.0) == ["bound", "bound", "bound", "usual", "usual"]
+    assert screened(14.0)[:3] == ["usual", "usual", "bound"]
 
 
 def test_what_is_given_comes_first_in_the_screen():
