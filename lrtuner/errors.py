@@ -4,6 +4,7 @@
     ├── InvalidInputError          the caller sent something that cannot work
     │   ├── InvalidScheduleError   a schedule document that is no valid schedule
     │   ├── HorizonMismatchError   a schedule used for another number of steps than it was made for
+    │   ├── InvalidDatasetError    a file of examples that cannot be used
     │   └── UnsupportedError       a request that is well formed, and that this version cannot do
     ├── NotFoundError              no such job, family, format or schema
     ├── ConflictError              the thing exists, but its state forbids the request
@@ -44,6 +45,19 @@ class HorizonMismatchError(InvalidInputError):
     """The schedule was made for another number of steps."""
 
     code = "horizon_mismatch"
+
+
+class InvalidDatasetError(InvalidInputError):
+    """The file of examples cannot be used.
+
+    `where` says in which row, column, entry or array of the file, as far as there is one.
+    """
+
+    code = "invalid_dataset"
+
+    def __init__(self, message: str | None = None, **where: int | str) -> None:
+        super().__init__(message)
+        self.where = where
 
 
 class UnsupportedError(InvalidInputError):
