@@ -314,7 +314,7 @@ class JobSpec(Strict):
         problem = mismatch(self.model, self.dataset)
         if problem:
             raise does_not_fit("model.name", problem)
-        if self.objective.measured == "val_accuracy" and "tokens" in self.dataset.provides:
+        if self.objective.measured == "val_accuracy" and self.dataset.provides == {"tokens"}:
             field = "objective.target.metric" if self.objective.target else "objective.metric"
             raise does_not_fit(field, "val_accuracy needs a classification task")
         if self.dataset.num_examples is not None:

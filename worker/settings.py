@@ -20,7 +20,7 @@ class Settings(BaseSettings):
         description="The database, shared with the API.",
     )
     data_dir: Path = Field(
-        default=Path(".lrtuner"), description="The folder of the default database."
+        default=Path(".lrtuner"), description="The folder of the default database, and of uploads."
     )
     device: str = Field(
         default="auto",
@@ -47,6 +47,16 @@ class Settings(BaseSettings):
         default=None,
         ge=256,
         description="Most memory (data, MiB) of a job's process; no limit by default.",
+    )
+    max_dataset_mb: int = Field(
+        default=1024,
+        ge=1,
+        le=1024**2,
+        description="The largest dataset as arrays in memory, in MiB, the same for the API.",
+    )
+    data_root: Path | None = Field(
+        default=None,
+        description="The folder below which jobs may name files as their dataset. Not set: none.",
     )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lrtuner.errors import JobFailedError
+from lrtuner.fitting import NO_REGRESSION
 from lrtuner.job import JobSpec, derived_seed
+from lrtuner.sources import mismatch_of
 from worker.data import Data, Split
 from worker.optimizers import make_optimizer
 from worker.sources import DATASETS, MODELS
@@ -133,6 +135,7 @@ def make_task(spec: JobSpec, device: torch.device) -> Task:
     except PydanticCustomError as error:
         field = (error.context or {}).get("field")
         raise JobFailedError(f"{field}: {error}") from error
+    _check_kind(spec, data)
     data = data.to(device)
     return Task(
         spec=spec,
@@ -141,3 +144,16 @@ def make_task(spec: JobSpec, device: torch.device) -> Task:
         device=device,
         total_steps=total_steps,
     )
+
+
+def _check_kind(spec: JobSpec, data: Data) -> None:
+    """What a file holds is known for sure only now."""
+    inputs = data.train.inputs
+    kind = "features" if inputs.dim() < 4 else "images"
+    if not inputs.is_floating_point():
+        kind = "tokens"
+    problem = mismatch_of(spec.model, spec.dataset.name, frozenset({kind}))
+    if problem:
+        raise JobFailedError(f"model.name: {problem}")
+    if data.train.targets.is_floating_point():
+        raise JobFailedError(f"dataset: {NO_REGRESSION}")

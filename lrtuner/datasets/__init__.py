@@ -22,15 +22,25 @@ from lrtuner.datasets import csv, images, npz, parquet, safetensors, text
 from lrtuner.datasets.content import Content
 from lrtuner.datasets.inspection import Inspection, inspected
 from lrtuner.datasets.limits import Limits
-from lrtuner.datasets.options import Options
+from lrtuner.datasets.options import Format, Options
 from lrtuner.errors import InvalidDatasetError
 
-__all__ = ["FORMATS", "SUFFIXES", "Content", "Inspection", "Limits", "Options", "inspect", "read"]
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "Content",
+    "Format",
+    "Inspection",
+    "Limits",
+    "Options",
+    "inspect",
+    "read",
+]
 
 Reader = Callable[[Path, Options, Limits], Content]
 
-# The one line that a new format adds itself to.
-FORMATS: dict[str, Reader] = {
+# The one line that a new format adds itself to, beside its name in `Format`.
+FORMATS: dict[Format, Reader] = {
     "npz": npz.read,
     "csv": csv.read,
     "safetensors": safetensors.read,
@@ -40,7 +50,7 @@ FORMATS: dict[str, Reader] = {
 }
 
 #: Which format a file's name stands for.
-SUFFIXES: dict[str, str] = {
+SUFFIXES: dict[str, Format] = {
     ".npz": "npz",
     ".csv": "csv",
     ".tsv": "csv",
@@ -51,7 +61,7 @@ SUFFIXES: dict[str, str] = {
 }
 
 
-def read(path: Path, format: str, options: Options, limits: Limits) -> Content:
+def read(path: Path, format: Format, options: Options, limits: Limits) -> Content:
     """The examples in a file.
 
     Args:
@@ -74,7 +84,7 @@ def read(path: Path, format: str, options: Options, limits: Limits) -> Content:
         raise InvalidDatasetError("it is nested too deeply") from None
 
 
-def inspect(path: Path, format: str, options: Options, limits: Limits) -> Inspection:
+def inspect(path: Path, format: Format, options: Options, limits: Limits) -> Inspection:
     """What is in a file.
 
     Raises:

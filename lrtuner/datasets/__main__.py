@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lrtuner.datasets import FORMATS, Limits, Options, inspect
+from lrtuner.datasets import FORMATS, Format, Limits, Options, inspect
 from lrtuner.datasets.limits import MEBIBYTE
 from lrtuner.errors import InvalidDatasetError, LRTunerError
 
@@ -42,7 +42,7 @@ def main() -> int:
     return 0
 
 
-def _told(file: Path, format: str, options: Options, array_bytes: int) -> dict[str, Any]:
+def _told(file: Path, format: Format, options: Options, array_bytes: int) -> dict[str, Any]:
     try:
         found = inspect(file, format, options, Limits(array_bytes=array_bytes))
     except LRTunerError as error:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lrtuner.datasets.content import LEAST_EXAMPLES, Content, Field, Part
 from lrtuner.datasets.limits import Limits
 from lrtuner.datasets.options import Options
-from lrtuner.datasets.targets import encoded
+from lrtuner.datasets.targets import Targets, encoded, encoded_texts
 from lrtuner.errors import InvalidDatasetError
 
 ColumnType = Literal["text", "integer", "number"]
@@ -37,6 +37,11 @@ class Column:
     def is_feature(self) -> bool:
         """Whether it can be an input."""
         return self.type != "text" or self.categories is not None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The different texts in the order in which they are numbered."""
+        return tuple(sorted(self.categories or ()))
 
     @property
     def width(self) -> int:
@@ -94,7 +99,7 @@ def content_of(
     Args:
         columns: all of them, in their order.
         num_rows: without the header.
-        values: reads columns: finite float64 or int64, or texts, by name.
+        values: reads columns by name: finite float64 or int64, of texts their numbers.
         options: which column holds the targets, and what they are.
         limits: of the size in memory.
 
@@ -106,6 +111,7 @@ def content_of(
             f"it has {num_rows} rows of data; at least {LEAST_EXAMPLES} are needed"
         )
     target = target_of([column.name for column in columns], options)
+    _check_target(columns, target, limits)
     features = [column for column in columns if column.name != target and column.is_feature]
     width = sum(column.width for column in features)
     if not width:
@@ -118,7 +124,7 @@ def content_of(
         )
     wanted = [column for column in columns if column in features or column.name == target]
     found = values(wanted)
-    targets = encoded(found[target], target, options.task, limits)
+    targets = _targets(columns, target, found[target], options, limits)
     part = Part(_inputs(features, found, width, num_rows), targets.values)
     return Content(
         "features",
@@ -132,6 +138,21 @@ def content_of(
     )
 
 
+def _check_target(columns: Sequence[Column], target: str, limits: Limits) -> None:
+    if not next(column for column in columns if column.name == target).is_feature:
+        told = f"it has more than {limits.classes} different texts, too many for classes"
+        raise InvalidDatasetError(f"target {target!r}: {told}", target=target)
+
+
+def _targets(
+    columns: Sequence[Column], target: str, values: NDArray[Any], options: Options, limits: Limits
+) -> Targets:
+    column = next(column for column in columns if column.name == target)
+    if column.type != "text":
+        return encoded(values, target, options.task, limits)
+    return encoded_texts(values, column.labels, target, options.task, limits)
+
+
 def _inputs(
     features: Sequence[Column], found: dict[str, NDArray[Any]], width: int, num_rows: int
 ) -> NDArray[Any]:
@@ -140,8 +161,7 @@ def _inputs(
     for column in features:
         values = found[column.name]
         if column.type == "text":
-            _labels, codes = np.unique(values, return_inverse=True)
-            inputs[np.arange(num_rows), at + codes.reshape(-1)] = 1.0
+            inputs[np.arange(num_rows), at + values] = 1.0
         else:
             with np.errstate(over="ignore"):
                 inputs[:, at] = values
@@ -190,4 +210,4 @@ def parsed_number(cell: str) -> tuple[ColumnType, float]:
     if not math.isfinite(value):
         raise ValueError("it is not a finite number")
     digits = cell.strip().lstrip("+-")
-    return ("integer" if digits.isdecimal() and len(digits) < 16 else "number"), value
+    return ("integer" if digits.isdecimal() and len(digits) < 19 else "number"), value

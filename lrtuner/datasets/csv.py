@@ -82,11 +82,8 @@ def _values(
     for index, column in enumerate(columns):
         if column not in wanted:
             continue
-        if column.type == "text" and column.categories is None:
-            told = f"it has more than {limits.classes} different texts, too many for classes"
-            raise InvalidDatasetError(f"target {column.name!r}: {told}", column=column.name)
         dtype = {"text": np.int64, "integer": np.int64, "number": np.float64}[column.type]
-        codes = {text: code for code, text in enumerate(sorted(column.categories or ()))}
+        codes = {text: code for code, text in enumerate(column.labels)}
         array: NDArray[Any] = np.empty(num_rows, dtype)
         found[column.name] = array
         takers.append((index, column, array, codes))
@@ -94,9 +91,6 @@ def _values(
         for index, column, array, codes in takers if row else ():
             cell = cells[index]
             array[row - 1] = codes[cell] if column.type == "text" else _number(column, cell)
-    for _index, column, array, codes in takers:
-        if column.type == "text":
-            found[column.name] = np.array(list(codes))[array]
     return found
 
 

@@ -4,9 +4,12 @@ import hashlib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, TypeAdapter
 
+from lrtuner.datasets.options import Format
 from lrtuner.errors import InvalidDatasetError, NotFoundError
+
+_FORMAT: TypeAdapter[Format] = TypeAdapter(Format)
 
 DatasetId = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 """What an upload is called: the SHA-256 of its bytes."""
@@ -32,7 +35,7 @@ def upload_path(data_dir: Path, dataset_id: str, format: str) -> Path:
     return uploads(data_dir) / f"{dataset_id.replace(':', '-')}.{format}"
 
 
-def find_upload(data_dir: Path, dataset_id: str) -> tuple[Path, str]:
+def find_upload(data_dir: Path, dataset_id: str) -> tuple[Path, Format]:
     """The file of an upload, its content checked against its name, and its format.
 
     Raises:
@@ -42,7 +45,7 @@ def find_upload(data_dir: Path, dataset_id: str) -> tuple[Path, str]:
     for path in uploads(data_dir).glob(f"{dataset_id.replace(':', '-')}.*"):
         if sha256(path) != dataset_id:
             raise InvalidDatasetError(f"the file of dataset {dataset_id} has changed on disk")
-        return path, path.suffix.removeprefix(".")
+        return path, _FORMAT.validate_python(path.suffix.removeprefix("."))
     raise NotFoundError(
         f"dataset {dataset_id} is not in {uploads(data_dir)}: the API and its workers must share "
         "the folder that LRTUNER_DATA_DIR names"

@@ -14,7 +14,7 @@ from lrtuner.datasets import archive
 from lrtuner.datasets.content import LEAST_EXAMPLES, Content, Field, Part
 from lrtuner.datasets.limits import Limits
 from lrtuner.datasets.options import Options
-from lrtuner.datasets.targets import encoded
+from lrtuner.datasets.targets import encoded_texts
 from lrtuner.errors import InvalidDatasetError, UnsupportedError
 
 _FORMATS = ("PNG", "JPEG", "BMP")
@@ -60,8 +60,10 @@ def read(path: Path, options: Options, limits: Limits) -> Content:
 
 
 def _content(placed: Sequence[Placed], pixels: NDArray[Any], told: str, limits: Limits) -> Content:
-    labels = np.array([label for _split, label, _info in placed])
-    targets = encoded(labels, "folder", "classification", limits)
+    labels = tuple(sorted({label for _split, label, _info in placed}))
+    numbers = {label: number for number, label in enumerate(labels)}
+    codes = np.array([numbers[label] for _split, label, _info in placed])
+    targets = encoded_texts(codes, labels, "folder", "classification", limits)
     splits = np.array([split for split, _label, _info in placed])
     parts = {
         split: Part(pixels[splits == split], targets.values[splits == split])

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from lrtuner.strict import Strict
 
+Format = Literal["npz", "csv", "safetensors", "parquet", "images", "text"]
+
 
 class Options(Strict):
     """How to read a file; each means something for some formats and is refused by the others.

@@ -51,14 +51,9 @@ def _content(file: Any, arrow: Any, options: Options, limits: Limits) -> Content
     columns = []
     for name, kind in zip(names, file.schema_arrow.types, strict=True):
         column = Column(name, _type(arrow, name, kind))
-        values = _values(file, name, column.type, meta.num_rows)
         most = limits.classes if name == target else limits.categories
-        if column.type == "text":
-            texts = set(np.unique(values).tolist())
-            column.categories = texts if len(texts) <= most else None
+        found[name] = _values(file, column, meta.num_rows, most, limits)
         columns.append(column)
-        if column.is_feature or name == target:
-            found[name] = values
 
     def known(wanted: Sequence[Column]) -> dict[str, NDArray[Any]]:
         return {column.name: found[column.name] for column in wanted}
@@ -79,24 +74,42 @@ def _type(arrow: Any, name: str, kind: Any) -> ColumnType:
     raise InvalidDatasetError(f"column {name!r}: {told}", column=name)
 
 
-def _values(file: Any, name: str, kind: ColumnType, num_rows: int) -> NDArray[Any]:
-    column = file.read(columns=[name], use_threads=False).column(0)
-    if len(column) != num_rows:
-        told = f"{len(column)} values, the file says {num_rows}"
+def _values(file: Any, column: Column, num_rows: int, most: int, limits: Limits) -> NDArray[Any]:
+    name = column.name
+    read = file.read(columns=[name], use_threads=False).column(0)
+    if len(read) != num_rows:
+        told = f"{len(read)} values, the file says {num_rows}"
         raise InvalidDatasetError(f"column {name!r}: {told}", column=name)
-    if column.null_count:
-        told = f"{column.null_count} values are missing; fill them or leave the rows out"
+    if read.null_count:
+        told = f"{read.null_count} values are missing; fill them or leave the rows out"
         raise InvalidDatasetError(f"column {name!r}: {told}", column=name)
-    if kind == "text":
-        return np.array(column.to_pylist(), dtype=np.str_).reshape(num_rows)
-    values: NDArray[Any] = column.to_numpy()
-    if kind == "integer":
+    if column.type == "text":
+        return _numbered(column, read, most, limits)
+    values: NDArray[Any] = read.to_numpy()
+    if column.type == "integer":
         return values.astype(np.int64)
     if not np.isfinite(values).all():
         row = int(np.argmin(np.isfinite(values))) + 1
         told = "it is not a finite number"
         raise InvalidDatasetError(f"row {row}, column {name!r}: {told}", row=row, column=name)
     return values.astype(np.float64)
+
+
+def _numbered(column: Column, read: Any, most: int, limits: Limits) -> NDArray[Any]:
+    """Numbers into the sorted texts; none where there are too many different ones."""
+    encoded = read.combine_chunks().dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    if any(len(text) > limits.cell_chars or "\x00" in text for text in texts):
+        told = f"a text holds NUL or more than {limits.cell_chars} characters"
+        raise InvalidDatasetError(f"column {column.name!r}: {told}", column=column.name)
+    codes: NDArray[Any] = encoded.indices.to_numpy(zero_copy_only=False)
+    used = np.unique(codes).tolist()
+    if len({texts[code] for code in used}) > most:
+        return np.empty(0, np.int64)
+    column.categories = {texts[code] for code in used}
+    numbers = {text: number for number, text in enumerate(column.labels)}
+    ranks: NDArray[Any] = np.array([numbers.get(text, -1) for text in texts], np.int64)
+    return np.take(ranks, codes)
 
 
 _importing = threading.Lock()

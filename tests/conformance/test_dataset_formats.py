@@ -4,12 +4,13 @@ import contextlib
 import pkgutil
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from lrtuner import datasets
-from lrtuner.datasets import FORMATS, SUFFIXES, Limits, Options, inspect, read
+from lrtuner.datasets import FORMATS, SUFFIXES, Format, Limits, Options, inspect, read
 from lrtuner.datasets.cut import cut
 from lrtuner.errors import InvalidDatasetError
 from tests.conformance.dataset_samples import NUM_EXAMPLES, SAMPLES
@@ -36,6 +37,7 @@ def file(format, tmp_path):
 
 def test_every_module_is_a_registered_format():
     modules = {module.name for module in pkgutil.iter_modules(datasets.__path__)}
+    assert set(get_args(Format)) == set(FORMATS)
     assert modules - SHARED == set(FORMATS) == set(SAMPLES) == set(SUFFIXES.values())
 
 
