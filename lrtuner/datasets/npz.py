@@ -83,8 +83,8 @@ def _checked_size(shape: tuple[int, ...], dtype: np.dtype[Any], name: str, limit
     if dtype.kind not in "biuf" or dtype.hasobject or dtype.itemsize > 8:
         told = f"its type is {dtype}; objects, texts and structures are not read"
         raise InvalidDatasetError(f"entry {name!r}: {told:.300}", entry=name)
-    if not 1 <= len(shape) <= 4 or any(length < 0 for length in shape):
-        told = f"its shape is {shape}; there may be one to four dimensions"
+    if not 1 <= len(shape) <= 4 or any(length < 1 for length in shape):
+        told = f"its shape is {shape}; there may be one to four dimensions, none empty"
         raise InvalidDatasetError(f"entry {name!r}: {told:.300}", entry=name)
     size = math.prod(shape) * max(dtype.itemsize, 4)  # as float32 it takes at least so much
     if size > limits.array_bytes:

@@ -91,7 +91,7 @@ def _array(name: str, entry: Any, data: bytes, at: int, limits: Limits) -> NDArr
     code, shape, offsets = entry.get("dtype"), entry.get("shape"), entry["data_offsets"]
     if not isinstance(code, str) or code not in _TYPES:
         raise _refused(name, f"its type is {code!r:.50}; there may be {', '.join(_TYPES)}")
-    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+    if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
         raise _refused(name, f"its shape is {shape!r:.100}")
     if not 1 <= len(shape) <= 4:
         raise _refused(name, f"it has {len(shape)} dimensions; there may be one to four")
