@@ -99,6 +99,7 @@ def test_post_wait_download_load_train(database, database_url, tmp_path):
         assert json.loads(path.read_text())["provenance"]["job_id"] == job["id"]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_upload_and_train_on_it(database, database_url, tmp_path, monkeypatch):
     monkeypatch.setenv("LRTUNER_DATA_DIR", str(tmp_path))  # the folder that both sides share
     with (
@@ -111,8 +112,9 @@ def test_upload_and_train_on_it(database, database_url, tmp_path, monkeypatch):
         assert uploaded.status_code == 201
         dataset = {"source": "upload", "id": uploaded.json()["id"]}
         changes = {"dataset": dataset, "training": {"batch_size": 8, "steps": 30}}
-        search = {"mode": "range_test", "budget": {"full_runs": 4}}
-        answer = client.post("/v1/jobs", json=SMALL | changes | {"search": search})
+        changes["search"] = {"mode": "range_test", "budget": {"full_runs": 2}}
+        changes["range_test"] = {"num_steps": 20, "num_seeds": 1, "probes": []}
+        answer = client.post("/v1/jobs", json=SMALL | changes)
         assert answer.status_code == 202, answer.text
         job_url = answer.headers["Location"]
         job = until(lambda: (j := client.get(job_url).json())["finished_at"] is not None and j)

@@ -51,8 +51,8 @@ def header(descr="'<f8'", shape="(40, 4)", order="False"):
     return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n"
 
 
-def npz_raw(x, name="x.npy"):
-    return zip_of({name: x, "y.npy": npy(CODES)})
+def npz_raw(x, name="x.npy", method=zipfile.ZIP_STORED):
+    return zip_of({name: x, "y.npy": npy(CODES)}, method)
 
 
 def entry(name, mode=0, **changes):
@@ -154,14 +154,17 @@ FILES = {
     "npz: more promised than there is": ("npz", npz_raw(npy(X)[:-8])),
     "npz: more than promised": ("npz", npz_raw(npy(X) + b"\0" * 8)),
     "npz: cut short": ("npz", GOOD_NPZ[: len(GOOD_NPZ) // 2]),
-    "npz: bomb": ("npz", zip_of({"x.npy": npy(ZEROS)}, DEFLATED)),
+    "npz: bomb": (
+        "npz",
+        zip_of({"x.npy": npy(ZEROS), "y.npy": npy(np.resize(CODES, len(ZEROS)))}, DEFLATED),
+    ),
     "npz: bomb that lies about its size": (
         "npz",
         sized(zip_of({"x.npy": npy(ZEROS), "y.npy": npy(CODES)}, DEFLATED), 1408),
     ),
     "npz: size of 4 GiB": ("npz", sized(GOOD_NPZ, 2**32 - 2)),
     "npz: encrypted": ("npz", flagged(GOOD_NPZ, 6, 1)),
-    "npz: bzip2": ("npz", zip_of({"x.npy": npy(X)}, zipfile.ZIP_BZIP2)),
+    "npz: bzip2": ("npz", npz_raw(npy(X), method=zipfile.ZIP_BZIP2)),
     "npz: unknown packing": ("npz", flagged(GOOD_NPZ, 8, 99)),
     "npz: a name twice": ("npz", doubled()),
     "npz: many arrays": ("npz", npz_of(**{f"x{i}": X for i in range(50)})),
@@ -169,8 +172,8 @@ FILES = {
     "npz: out of the folder": ("npz", npz_raw(npy(X), "../x.npy")),
     "npz: absolute path": ("npz", npz_raw(npy(X), "/tmp/x.npy")),
     "npz: drive": ("npz", npz_raw(npy(X), "C:\\x.npy")),
-    "npz: link": ("npz", zip_of({entry("x.npy", stat.S_IFLNK | 0o777): b"/etc/passwd"})),
-    "npz: device": ("npz", zip_of({entry("x.npy", stat.S_IFCHR | 0o666): npy(X)})),
+    "npz: link": ("npz", npz_raw(npy(X), entry("x.npy", stat.S_IFLNK | 0o777))),
+    "npz: device": ("npz", npz_raw(npy(X), entry("x.npy", stat.S_IFCHR | 0o666))),
     "npz: NaN targets": ("npz", npz_of(x=X, y=np.full(40, np.nan))),
     "npz: infinite inputs": ("npz", npz_of(x=X * np.inf, y=CODES)),
     "npz: beyond float32": ("npz", npz_of(x=X * 1e300, y=CODES)),
@@ -246,7 +249,7 @@ FILES = {
     "images: absolute path": ("images", images_of("/a/b.png")),
     "images: backslashes": ("images", images_of("a\\..\\b.png")),
     "images: line break": ("images", images_of("a/b\n.png")),
-    "images: link": ("images", images_of("a/b.png", b"/etc/passwd", stat.S_IFLNK | 0o777)),
+    "images: link": ("images", images_of("a/b.png", mode=stat.S_IFLNK | 0o777)),
     "images: no image": ("images", images_of("a/b.png", b"<svg onload=alert(1)>")),
     "images: another ending": ("images", images_of("a/b.svg", b"<svg/>")),
     "images: a gif by another name": ("images", images_of("a/b.png", png(GREY, "GIF"))),
