@@ -132,6 +132,10 @@ ROWS = list(range(20))
 FILES = {
     # numpy
     "npz: objects, pickled": ("npz", npz_raw(npy(np.array([Evil()] * 40), allow_pickle=True))),
+    "npz: objects of the right size": (
+        "npz",
+        npz_raw(npy_raw(header(descr="'|O'"), X.tobytes())),
+    ),
     "npz: a pickle": ("npz", pickle.dumps(Evil())),
     "npz: an entry that is a pickle": ("npz", npz_raw(pickle.dumps(Evil()))),
     "npz: structures": ("npz", npz_raw(npy(np.zeros(40, [("a", "f4"), ("b", "f4")])))),
@@ -255,6 +259,7 @@ FILES = {
     "images: a gif by another name": ("images", images_of("a/b.png", png(GREY, "GIF"))),
     "images: cut short": ("images", images_of("a/b.png", png(NOISE)[:900])),
     "images: bomb of pixels": ("images", images_of("a/b.png", png_of(60_000, 60_000))),
+    "images: too many pixels": ("images", images_of("a/b.png", png(np.zeros((4200, 4200), "u1")))),
     "images: pixels that are not there": ("images", images_of("a/b.png", png_of(3000, 3000))),
     "images: no pixels": ("images", images_of("a/b.png", png_of(0, 8))),
     "images: an archive inside": ("images", images_of("a/b.zip", GOOD_NPZ)),

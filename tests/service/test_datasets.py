@@ -66,6 +66,14 @@ def test_the_same_content_again_changes_nothing(uploads, folder):
     assert len(kept(folder)) == 1
 
 
+def test_the_same_content_twice_at_once_is_kept_once(uploads, folder, monkeypatch):
+    first = uploads.upload()
+    # the second one looked before the first was kept
+    monkeypatch.setattr("service.routes.datasets._known", lambda *_args: None)
+    assert uploads.upload().json() == first.json()
+    assert len(kept(folder)) == 1
+
+
 def test_a_file_that_was_lost_is_put_back(uploads, folder):
     uploads.upload()
     (folder / "datasets" / kept(folder)[0]).unlink()
