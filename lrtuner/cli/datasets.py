@@ -30,7 +30,10 @@ Examples:
 def register(app: typer.Typer) -> None:
     """Add the group of commands to `app`."""
     group = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="Upload and look at your own datasets."
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Upload and look at your own datasets.",
+        epilog="Example:  lrtuner datasets upload flowers.csv",
     )
     group.command("upload", epilog=_UPLOAD)(upload)
     group.command("list", epilog="Example:  lrtuner datasets list")(list_datasets)
