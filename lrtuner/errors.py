@@ -17,13 +17,11 @@ The class docstring is the default message, `code` is what machines match on. HT
 codes are decided at the edges, not here.
 """
 
-from typing import ClassVar
-
 
 class LRTunerError(Exception):
     """Something went wrong in lrtuner."""
 
-    code: ClassVar[str] = "error"
+    code: str = "error"
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or type(self).__doc__)
