@@ -16,6 +16,7 @@ from lrtuner.job import Target
 from lrtuner.lifecycle import TrialState
 from lrtuner.trunks import Stretch, prefix_tree
 from worker.data import Split
+from worker.sizes import Sizes
 from worker.snapshot import Subject, restored
 from worker.task import Task, evaluate, loss_of
 
@@ -345,7 +346,7 @@ class _Journey:
 
 
 def full_cost(
-    task: Task, *, test: bool, target: Target | None = None, steps: int | None = None
+    task: Sizes, *, test: bool, target: Target | None = None, steps: int | None = None
 ) -> float:
     """The cost in FTE of a run to its end, its evaluations included; with a target the most.
 
@@ -357,7 +358,7 @@ def full_cost(
     return run_cost(steps, evaluated, task.batch_size, task.total_steps)
 
 
-def _evaluated_after(task: Task, steps: int, target: Target | None) -> list[int]:
+def _evaluated_after(task: Sizes, steps: int, target: Target | None) -> list[int]:
     """After how many updates a run of so many steps is evaluated."""
     size = task.examples_per_evaluation
     return evaluation_steps(steps, task.batch_size, size, to_target=target is not None)
