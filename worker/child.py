@@ -119,6 +119,9 @@ def _sandboxed(
     if how is None:
         yield None
         return
+    if spec.dataset.source != "builtin":
+        told = f"dataset.source: a sandbox (LRTUNER_SANDBOX) has no {spec.dataset.source} files yet"
+        raise JobFailedError(told)
     start = partial(
         Sandbox,
         limits=Limits.model_validate(how["limits"]),

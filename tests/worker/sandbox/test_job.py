@@ -25,6 +25,15 @@ def test_a_job_in_a_sandbox_gives_what_it_gives_without(database, database_url):
     assert walls[1] == []
 
 
+@ON_SQLITE
+def test_a_job_on_a_file_is_not_sandboxed_and_says_so(database, database_url):
+    job_id = submit(database, dataset={"source": "path", "path": "flowers.csv"}, **SHORTEST)
+    assert worker_of(database, database_url, sandbox=True).work_once()
+    job = job_of(database, job_id)
+    assert job.status is JobStatus.FAILED
+    assert "a sandbox (LRTUNER_SANDBOX) has no path files yet" in job.error["message"]
+
+
 @pytest.mark.slow
 @ON_SQLITE
 def test_a_job_that_takes_all_memory_fails_and_the_next_one_runs(database, database_url):
