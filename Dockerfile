@@ -15,7 +15,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY lrtuner lrtuner
 COPY migrations migrations
 COPY service service
-RUN python -m pip install --constraint constraints.txt '.[service]'
+RUN python -m pip install --constraint constraints.txt '.[service,datasets]'
 USER lrtuner
 EXPOSE 8470
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=6 \
@@ -37,6 +37,6 @@ COPY pyproject.toml README.md LICENSE ./
 COPY lrtuner lrtuner
 COPY migrations migrations
 COPY worker worker
-RUN python -m pip install --constraint constraints.txt '.[worker]'
+RUN python -m pip install --constraint constraints.txt '.[worker,datasets]'
 USER lrtuner
 CMD ["lrtuner", "worker"]

@@ -17,12 +17,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV), once: torch and the rest take a few minutes"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lrtuner needs Python 3.11 or newer: set PYTHON=python3.12, say")'
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) '.[service,worker,dev]'
+	$(INSTALL) '.[service,worker,datasets,dev]'
 	touch $@
 
 $(FRAMEWORKS): $(STAMP)
 	@echo "Adding keras, jax, optax, transformers and lightning to $(VENV), once"
-	$(INSTALL) '.[service,worker,dev,frameworks]'
+	$(INSTALL) '.[service,worker,datasets,dev,frameworks]'
 	touch $@
 
 demo: $(STAMP) ## tune a real model once, end to end, over HTTP; writes schedule.json

@@ -4,6 +4,7 @@
     document          the config file: load, verify, hash
     candidates        points of the search space and the schedules they stand for
     sources  job      what may be asked for
+    datasets/         files of examples, none of which is trusted;  fitting   a job and its file
     range_test        analysis of LR sweeps
     selection         paired statistics and the verdict
     evidence          what was measured

@@ -4,6 +4,7 @@
     ├── InvalidInputError          the caller sent something that cannot work
     │   ├── InvalidScheduleError   a schedule document that is no valid schedule
     │   ├── HorizonMismatchError   a schedule used for another number of steps than it was made for
+    │   ├── InvalidDatasetError    a file of examples that cannot be used
     │   └── UnsupportedError       a request that is well formed, and that this version cannot do
     ├── NotFoundError              no such job, family, format or schema
     ├── ConflictError              the thing exists, but its state forbids the request
@@ -16,13 +17,11 @@ The class docstring is the default message, `code` is what machines match on. HT
 codes are decided at the edges, not here.
 """
 
-from typing import ClassVar
-
 
 class LRTunerError(Exception):
     """Something went wrong in lrtuner."""
 
-    code: ClassVar[str] = "error"
+    code: str = "error"
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or type(self).__doc__)
@@ -44,6 +43,19 @@ class HorizonMismatchError(InvalidInputError):
     """The schedule was made for another number of steps."""
 
     code = "horizon_mismatch"
+
+
+class InvalidDatasetError(InvalidInputError):
+    """The file of examples cannot be used.
+
+    `where` says in which row, column, entry or array of the file, as far as there is one.
+    """
+
+    code = "invalid_dataset"
+
+    def __init__(self, message: str | None = None, **where: int | str) -> None:
+        super().__init__(message)
+        self.where = where
 
 
 class UnsupportedError(InvalidInputError):

@@ -87,7 +87,10 @@ class Progress(Record):
 
 
 class Environment(Record):
-    """The machine and the versions that the numbers come from."""
+    """The machine and the versions that the numbers come from.
+
+    `walls` are what stood between the code that trained and the worker; none where both were one.
+    """
 
     python: str
     torch: str
@@ -97,3 +100,4 @@ class Environment(Record):
     device: str
     threads: int
     dataset_digest: str
+    walls: list[str] = []

@@ -3,11 +3,14 @@
 A config class says names, arguments and ranges; the worker holds the builder of the same name.
 """
 
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from pathlib import PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from lrtuner.strict import Strict
+from lrtuner.datasets import SUFFIXES, Format, Options
+from lrtuner.datasets.folder import DatasetId, RelativePath
+from lrtuner.strict import Strict, does_not_fit
 
 
 class Config(Strict):
@@ -96,6 +99,9 @@ Targets = Literal["classes", "tokens", "labels", "values", "inputs"]
 """What a model is to give for an example: one of several classes, the next token at each place, any
 of several labels, numbers, or the example itself."""
 
+ANYTHING = frozenset({"features", "images", "tokens"})
+"""What a file may provide; the service or the worker looks into it."""
+
 
 class NoArgs(Config):
     """Nothing to set."""
@@ -183,26 +189,106 @@ class PythonStdlibText(Config):
     num_examples: ClassVar[int | None] = None
 
 
-# The one line that a new dataset adds itself to.
-AnyDataset = Digits | DigitSegments | BreastCancer | Wine | Diabetes | PythonStdlibText
-DatasetSource = Annotated[AnyDataset, Field(discriminator="name")]
+# The one line that a new built-in dataset adds itself to.
+BuiltinDataset = Digits | DigitSegments | BreastCancer | Wine | Diabetes | PythonStdlibText
+
+
+class Upload(Config):
+    """A file that was uploaded, by the hash of its content."""
+
+    source: Literal["upload"]
+    id: DatasetId
+    args: Options = Options()
+
+    provides: ClassVar[frozenset[str]] = ANYTHING
+    num_examples: ClassVar[int | None] = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return self.id
+
+    @property
+    def targets(self) -> Targets:
+        """Numbers where the job says so; what else a file holds is told by looking into it."""
+        return "values" if self.args.task == "regression" else "classes"
+
+
+class PathFile(Config):
+    """A file below the operator's data root; `format` is told by its ending if left out."""
+
+    source: Literal["path"]
+    path: RelativePath
+    format: Format | None = None
+    args: Options = Options()
+
+    provides: ClassVar[frozenset[str]] = ANYTHING
+    num_examples: ClassVar[int | None] = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return self.path
+
+    @property
+    def targets(self) -> Targets:
+        """As for an upload, but that a text is known by its ending."""
+        if self.kind == "text":
+            return "tokens"
+        return "values" if self.args.task == "regression" else "classes"
+
+    @model_validator(mode="after")
+    def _has_a_format(self) -> Self:
+        if self.format is None and self.suffix not in SUFFIXES:
+            known = ", ".join(SUFFIXES)
+            raise does_not_fit("path", f"its ending tells no format ({known}); give dataset.format")
+        return self
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the path, in lower case."""
+        return PurePosixPath(self.path).suffix.lower()
+
+    @property
+    def kind(self) -> Format:
+        """The format, told or by the ending."""
+        return self.format or SUFFIXES[self.suffix]
+
+
+def _builtin_if_left_out(value: Any) -> Any:
+    """A dataset without a source is a built-in one."""
+    return {"source": "builtin", **value} if isinstance(value, dict) else value
+
+
+AnyDataset = BuiltinDataset | Upload | PathFile
+DatasetSource = Annotated[
+    Annotated[BuiltinDataset, Field(discriminator="name")] | Upload | PathFile,
+    Field(discriminator="source"),
+    BeforeValidator(_builtin_if_left_out),
+]
 
 MODELS: dict[str, type[AnyModel]] = {m.model_fields["name"].default: m for m in get_args(AnyModel)}
-DATASETS: dict[str, type[AnyDataset]] = {
-    d.model_fields["name"].default: d for d in get_args(AnyDataset)
+DATASETS: dict[str, type[BuiltinDataset]] = {
+    d.model_fields["name"].default: d for d in get_args(BuiltinDataset)
 }
+FILES: dict[str, type[Upload | PathFile]] = {"upload": Upload, "path": PathFile}
 
 # What fits what -----------------------------------------------------------------------------------
 
 
 def mismatch(model: AnyModel, dataset: AnyDataset) -> str | None:
     """Why `model` cannot train on `dataset`, with what would; None when it can."""
-    if model.accepts & dataset.provides:
+    return mismatch_of(model, dataset.name, dataset.provides)
+
+
+def mismatch_of(model: AnyModel, dataset: str, provides: frozenset[str]) -> str | None:
+    """The same for a dataset of which it is known what it provides."""
+    if model.accepts & provides:
         return None
     fitting = sorted(name for name, d in DATASETS.items() if d.provides & model.accepts)
     return (
-        f"model {model.name!r} trains on {_either(model.accepts)}, but dataset {dataset.name!r} "
-        f"provides {_either(dataset.provides)}; datasets that fit: {', '.join(fitting)}"
+        f"model {model.name!r} trains on {_either(model.accepts)}, but dataset {dataset!r} "
+        f"provides {_either(provides)}; datasets that fit: {', '.join(fitting)}"
     )
 
 

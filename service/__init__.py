@@ -6,6 +6,10 @@
     dependencies    what an endpoint can ask for
     storage         the database: transactions, and problems when it is gone
     job, pages      a job as the API shows it; pages of lists
+    datasets        an upload as the API shows it
+    fitting         a job and its dataset: whether it is there, and fits
+    incoming        bodies that are written to a file as they come
+    inspecting      a file that nobody trusts, looked at in a process of its own
     bodies          JSON bodies: strict reading and validation
     explain         validation errors as sentences (with `places` and `wording`)
     problem, errors every error as application/problem+json

@@ -3,14 +3,17 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 
 import lrtuner
+from lrtuner.datasets.limits import MEBIBYTE
 from lrtuner.store import open_database
 from service import errors
+from service.inspecting import INSPECTIONS_AT_ONCE
 from service.middleware import BodyLimit, RequestContext
 from service.openapi import DESCRIPTION, describer
-from service.routes import ROUTERS
+from service.routes import ROUTERS, datasets
 from service.settings import Settings
 from service.storage import Storage
 
@@ -31,7 +34,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    larger = {datasets.router.prefix: settings.max_upload_mb * MEBIBYTE}
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger=larger)
     app.add_middleware(RequestContext)  # the last one added is the outermost
     # The documented way to extend the description.
     app.openapi = describer(app)  # type: ignore[method-assign]
@@ -42,6 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database = open_database(app.state.settings.database_url)
     app.state.storage = Storage(database)
+    app.state.inspections = CapacityLimiter(INSPECTIONS_AT_ONCE)
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 import logging
 import re
 import uuid
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -53,24 +54,28 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Refuses bodies above `max_bytes`: at once when announced, else when they cross the limit.
+    """Refuses bodies above a limit: at once when announced, else when they cross it.
+
+    The limit is `max_bytes`, or that of the path in `larger`.
 
     Nothing beyond the limit is kept. The connection stays open: the server reads and drops what
     the client still sends, so that the client gets to see the answer.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int]) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        max_bytes = self.larger.get(scope["path"], self.max_bytes)
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced[:20]) > self.max_bytes:
-            error = self._too_large()
+        if announced.isdecimal() and int(announced[:20]) > max_bytes:
+            error = _too_large(max_bytes)
             await problem_response(scope, error.code, error.detail)(scope, receive, send)
             return
         size = 0
@@ -79,21 +84,22 @@ class BodyLimit:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self.max_bytes:
-                raise self._too_large()
+            if size > max_bytes:
+                raise _too_large(max_bytes)
             return message
 
         await self.app(scope, counted_receive, send)
 
-    def _too_large(self) -> ProblemError:
-        message = f"The body is larger than the {self.max_bytes} bytes that are accepted"
-        entry = {
-            "pointer": "",
-            "field": "body",
-            "message": message,
-            "allowed": {"max_bytes": self.max_bytes},
-        }
-        return ProblemError("body_too_large", f"{message}.", errors=[entry])
+
+def _too_large(max_bytes: int) -> ProblemError:
+    message = f"The body is larger than the {max_bytes} bytes that are accepted"
+    entry = {
+        "pointer": "",
+        "field": "body",
+        "message": message,
+        "allowed": {"max_bytes": max_bytes},
+    }
+    return ProblemError("body_too_large", f"{message}.", errors=[entry])
 
 
 def _request_id(scope: Scope) -> str:

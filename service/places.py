@@ -41,13 +41,19 @@ class Slot:
 
     @property
     def tags(self) -> dict[str, Any]:
-        """The models of a discriminated union by their tag; empty for every other type."""
+        """The branches of a discriminated union by their tag; empty for every other type."""
         found: dict[str, Any] = {}
         for branch in self.branches if self.discriminator else ():
-            choice = slot(branch)
-            literal = choice.fields[str(self.discriminator)].annotation
-            found |= dict.fromkeys(get_args(literal), choice.type)
+            for tag in slot(branch).literals(str(self.discriminator)):
+                found[tag] = branch
         return found
+
+    def literals(self, name: str) -> tuple[Any, ...]:
+        """What the field of that name may be: of a union, in any of its branches."""
+        if self.branches:
+            every = [slot(branch).literals(name) for branch in self.branches]
+            return tuple(dict.fromkeys(value for values in every for value in values))
+        return get_args(self.fields[name].annotation)
 
     @property
     def allowed(self) -> dict[str, Any]:

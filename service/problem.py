@@ -54,7 +54,10 @@ KINDS: dict[str, Kind] = {
     ),
     "lease_lost": Kind(409, "Another attempt owns the job", "Look at the job again."),
     "body_too_large": Kind(
-        413, "The body is too large", "Send less; the limit is the setting LRTUNER_MAX_BODY_BYTES."
+        413,
+        "The body is too large",
+        "Send less; the limit is the setting LRTUNER_MAX_BODY_BYTES, of uploads "
+        "LRTUNER_MAX_UPLOAD_MB.",
     ),
     "unsupported_media_type": Kind(
         415, "The body has the wrong media type", "Send `Content-Type: application/json`."
@@ -64,6 +67,9 @@ KINDS: dict[str, Kind] = {
     ),
     "invalid_schedule": Kind(
         422, "The schedule is not valid", "Download it again, or leave its checksum points out."
+    ),
+    "invalid_dataset": Kind(
+        422, "The dataset is not valid", "`errors` says where in the file; correct it there."
     ),
     "horizon_mismatch": Kind(
         422, "The schedule is for another number of steps", "Rescale it, or change the training."
@@ -84,6 +90,9 @@ KINDS: dict[str, Kind] = {
     "internal_error": Kind(500, "The worker failed", _SERVER_FAULT),
     "database_down": Kind(
         503, "The database does not answer", "Wait as long as Retry-After says and try again."
+    ),
+    "storage_full": Kind(
+        507, "There is no room for the upload", "The operator has to make room in the data folder."
     ),
     "not_migrated": Kind(
         503, "The database has another version's schema", "The operator has to migrate it."

@@ -26,7 +26,8 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(
         default=Path(".lrtuner"),
-        description="The folder of the default database. Worker and API must see the same one.",
+        description="The folder of the default database and of uploads. Worker and API must see "
+        "the same one.",
     )
     database_url: str = Field(
         default_factory=_default_database,
@@ -44,4 +45,20 @@ class Settings(BaseSettings):
         ge=1024,
         le=1024**3,
         description="The largest request body accepted, in bytes; larger ones get a 413.",
+    )
+    max_upload_mb: int = Field(
+        default=512,
+        ge=1,
+        le=1024**2,
+        description="The largest dataset that can be uploaded, in MiB; larger ones get a 413.",
+    )
+    max_dataset_mb: int = Field(
+        default=1024,
+        ge=1,
+        le=1024**2,
+        description="The largest dataset as arrays in memory, in MiB, the same for the workers.",
+    )
+    data_root: Path | None = Field(
+        default=None,
+        description="The folder below which jobs may name files as their dataset. Not set: none.",
     )

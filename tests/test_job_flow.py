@@ -15,13 +15,14 @@ from lrtuner.evidence import rates_digest
 from lrtuner.integrations.torch import scheduler
 from service.app import create_app
 from service.settings import Settings as ServiceSettings
+from tests.conformance.dataset_samples import SAMPLES
 from tests.worker.conftest import SMALL
 from tests.worker.test_loop import until, worker_of, working
 
 
 @contextmanager
-def serving(database_url: str) -> Iterator[str]:
-    app = create_app(ServiceSettings(database_url=database_url))
+def serving(database_url: str, **settings) -> Iterator[str]:
+    app = create_app(ServiceSettings(database_url=database_url, **settings))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -96,3 +97,28 @@ def test_post_wait_download_load_train(database, database_url, tmp_path):
         kinds = [event["kind"] for event in client.get(f"{job_url}/events").json()["items"]]
         assert kinds[0] == "job.queued"
         assert json.loads(path.read_text())["provenance"]["job_id"] == job["id"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_upload_and_train_on_it(database, database_url, tmp_path, monkeypatch):
+    monkeypatch.setenv("LRTUNER_DATA_DIR", str(tmp_path))  # the folder that both sides share
+    with (
+        serving(database_url, data_dir=tmp_path) as url,
+        working(worker_of(database, database_url)),
+        httpx.Client(base_url=url, timeout=30) as client,
+    ):
+        params = {"filename": "colours.csv"}
+        uploaded = client.post("/v1/datasets", content=SAMPLES["csv"](), params=params)
+        assert uploaded.status_code == 201
+        dataset = {"source": "upload", "id": uploaded.json()["id"]}
+        changes = {"dataset": dataset, "training": {"batch_size": 8, "steps": 30}}
+        changes["search"] = {"mode": "range_test", "budget": {"full_runs": 2}}
+        changes["range_test"] = {"num_steps": 20, "num_seeds": 1, "probes": []}
+        answer = client.post("/v1/jobs", json=SMALL | changes)
+        assert answer.status_code == 202, answer.text
+        job_url = answer.headers["Location"]
+        job = until(lambda: (j := client.get(job_url).json())["finished_at"] is not None and j)
+        assert job["status"] == "succeeded", job["error"]
+        document = client.get(f"{job_url}/recommendation?format=json").json()
+        assert document["total_steps"] == 30
+        assert client.delete(uploaded.headers["Location"]).status_code == 204

@@ -6,5 +6,6 @@ pipeline    a job from beginning to end: range test, search, confirm, recommend
 planner     which run comes next, as a pure function of the runs so far
 search      the sampler: the only file that knows optuna
 training    one run: the plain loop;  sweep: one pass of the LR range test
+trainer     who trains: this process, or a sandbox (sandbox/) for code of others
 task        model, data, loss and evaluation;  sources/: the builders behind their names
 """

@@ -1,6 +1,7 @@
 """`python -m worker`: one worker, until it is told to stop."""
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ from lrtuner.errors import LRTunerError
 from lrtuner.store import open_database
 from lrtuner.store.migrate import is_current
 from worker.loop import Worker
+from worker.sandbox import kernel
 from worker.settings import Settings
 
 
@@ -32,6 +34,10 @@ def main() -> int:
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each look at the schema
+    if settings.sandbox:
+        with contextlib.suppress(OSError):
+            # the address of the database is not to be read by others of this user
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

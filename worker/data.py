@@ -39,11 +39,6 @@ class Data:
         moved = (split.to(device) for split in (self.train, self.validation, self.test))
         return Data(self.num_outputs, *moved)
 
-    @property
-    def num_classes(self) -> int:
-        """The outputs, where they are classes or characters."""
-        return self.num_outputs
-
     def digest(self) -> str:
         """A digest of every example, target and split boundary."""
         hashed = hashlib.sha256()

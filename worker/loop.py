@@ -244,6 +244,16 @@ class Supervisor:
             "device": self.settings.device,
             "public_url": self.settings.public_url,
             "memory_limit_mb": self.settings.memory_limit_mb,
+            "sandbox": self._sandbox(),
+        }
+
+    def _sandbox(self) -> dict[str, Any] | None:
+        """What the child must know to train in a sandbox; None where it trains by itself."""
+        if not self.settings.sandbox:
+            return None
+        return {
+            "limits": self.settings.code_limits.model_dump(),
+            "hidden": [str(self.settings.data_dir.absolute())],
         }
 
     def _heartbeat(self) -> JobStatus:

@@ -28,13 +28,14 @@ from lrtuner.recommendation import recommend
 from lrtuner.search_result import SearchResult
 from lrtuner.selection import Contest, Decision, decide
 from lrtuner.strategy import Ask, Outcome, Problem, Result, tune
-from worker import comparison
+from worker import trainer
 from worker.device import environment
 from worker.journal import History, Journal
 from worker.planner import Planner, Request, pair_requests, pair_seed
 from worker.range_test import run_range_test
 from worker.runs import Runs
 from worker.task import Task, make_task
+from worker.trainer import Trainer
 from worker.training import full_cost
 
 
@@ -42,7 +43,7 @@ from worker.training import full_cost
 class Pipeline:
     """One job as it runs; `history` is what earlier attempts left of it.
 
-    The task is made from the job, unless one is given.
+    The task is made from the job and trained here, unless one is given, or who trains it.
     """
 
     job_id: str
@@ -52,7 +53,7 @@ class Pipeline:
     journal: Journal
     history: History
     now: Callable[[], str]
-    task: Task | None = None
+    task: Task | Trainer | None = None
     range_test: RangeTestResult = field(init=False)
     runs: Runs = field(init=False)
 
@@ -153,18 +154,19 @@ class Pipeline:
         """Each of the optimizers asked for, once, on the seed of the first pair."""
         longest, whole = self._longest, self.spec.search.budget.full_runs
         for name in self.spec.search.compare:
+            compared = trainer.compared(self.work, name, longest)
             request = Request(
                 purpose="comparison",
                 phase=Stage.CONFIRM,
                 shape=name,
-                schedule=comparison.schedule(self.work, name, longest),
+                schedule=compared.schedule,
                 seed=pair_seed(self.spec, 0),
                 origin=name,
-                params=comparison.described(self.work, name),
+                params=compared.params,
             )
             if not self._in_time(whole) and not self.runs.recorded(1):
                 return
-            train = partial(comparison.compare, self.work, name, request.seed, longest)
+            train = partial(trainer.compare, self.work, name, request.seed, longest)
             self.runs.make_by(request, train)
 
     # decisions ------------------------------------------------------------------------------------
@@ -266,7 +268,7 @@ class Pipeline:
 
     def _plan(self) -> Plan:
         search = self.spec.search
-        kept = sum(comparison.cost(self.work, name, self._longest) for name in search.compare)
+        kept = sum(trainer.compared(self.work, name, self._longest).cost for name in search.compare)
         return plan(search.budget.full_runs, self._longest_cost, search.confirm_pairs, kept)
 
     @property
@@ -292,6 +294,11 @@ class Pipeline:
     def _tell_environment(self) -> None:
         found = environment(self.device, self.work.data.digest())
         told = f"training on {found.device} with torch {found.torch}"
+        if not isinstance(self.work, Task):
+            found = found.model_copy(update={"walls": list(self.work.walls)})
+            told += ", in a sandbox"
+            for warning in self.work.warnings:
+                self.journal.event("warning", warning, Stage.RANGE_TEST, {"code": "sandbox"})
         self.journal.event("environment", told, Stage.RANGE_TEST, found.model_dump())
 
     def _message(self, stage: Stage, text: str) -> None:

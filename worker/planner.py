@@ -223,8 +223,13 @@ class Planner:
         return max(at / REACH, self.suggestion.low), min(at * REACH, self.suggestion.high)
 
     def _derived(self, result: Result) -> list[Shape]:
-        """What the gradient norms of a run over the longest horizon suggest."""
+        """What the gradient norms of a run over the longest horizon suggest.
+
+        Nothing where the gradient vanished: rates would be in inverse proportion to zero.
+        """
         if not result.norms or result.ask.steps > MAX_VALUES:
+            return []
+        if not all(0.0 < norm < math.inf for norm in result.norms):
             return []
         return [RefinedShape(tuple(result.norms), self.spec.optimizer.norm_order)]
 

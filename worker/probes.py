@@ -7,11 +7,12 @@ from lrtuner.candidates import typical
 from lrtuner.job import search_seed
 from lrtuner.range_test import Kind, Probe, by_rate, next_rate
 from worker.task import Task
-from worker.training import full_cost, train
+from worker.trainer import Trainer, train
+from worker.training import full_cost
 
 
 def probes(
-    task: Task,
+    task: Task | Trainer,
     kind: Kind,
     start: float,
     allowed: float,
@@ -38,7 +39,7 @@ def probes(
         yield done[-1]
 
 
-def probe(task: Task, kind: Kind, lr: float, steps: int, seed: int) -> Probe:
+def probe(task: Task | Trainer, kind: Kind, lr: float, steps: int, seed: int) -> Probe:
     """Train once over `steps` updates and evaluate."""
     run = train(task, typical(kind, lr, steps).values().tolist(), seed)
     loss = None if run.reason else run.metrics["val_loss"]

@@ -23,7 +23,7 @@ class Child:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            env=_environment(),
             start_new_session=True,
             text=True,
             encoding="utf-8",
@@ -81,6 +81,12 @@ class Child:
             with contextlib.suppress(ValueError):  # a line cut off by a kill
                 self._messages.put(json.loads(line))
         self._messages.put(None)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without the way to the database: the child has no use for it."""
+    kept = {name: value for name, value in os.environ.items() if name != "LRTUNER_DATABASE_URL"}
+    return {**kept, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def described(status: int) -> str:

@@ -22,15 +22,17 @@ from lrtuner.range_test import (
 from worker.failure import explained
 from worker.feed import Feed
 from worker.probes import probes
+from worker.sizes import Sizes
 from worker.sweep import sweep
 from worker.task import Task
+from worker.trainer import Trainer
 
 CHECK_UPDATES = 3
 """So many updates are made twice, to see whether training can be repeated."""
 
 
 def run_range_test(
-    task: Task,
+    task: Task | Trainer,
     tell: Callable[[str], None] = lambda _message: None,
     goes_on: Callable[[], bool] = lambda: True,
 ) -> RangeTestResult:
@@ -51,7 +53,10 @@ def run_range_test(
 
 class _RangeTest:
     def __init__(
-        self, task: Task, tell: Callable[[str], None], goes_on: Callable[[], bool]
+        self,
+        task: Task | Trainer,
+        tell: Callable[[str], None],
+        goes_on: Callable[[], bool],
     ) -> None:
         self.task, self.spec, self.tell, self.goes_on = task, task.spec, tell, goes_on
         lr_range = self.spec.search.lr_range
@@ -142,8 +147,10 @@ def _after_decaying(kind: Kind) -> bool:
     return kind != "decaying"
 
 
-def one_sweep(task: Task, rates: list[float], seed: int) -> Sweep:
+def one_sweep(task: Task | Trainer, rates: list[float], seed: int) -> Sweep:
     """Sweep a fresh model through the rates, as the job trains."""
+    if not isinstance(task, Task):
+        return task.one_sweep(rates, seed)
     model = task.model(seed)
     optimizer = task.optimizer(model, lr=rates[0])
     count = _num_held_out(task)
@@ -160,5 +167,5 @@ def one_sweep(task: Task, rates: list[float], seed: int) -> Sweep:
     )
 
 
-def _num_held_out(task: Task) -> int:
+def _num_held_out(task: Sizes) -> int:
     return min(task.spec.range_test.held_out, len(task.data.validation))

@@ -13,7 +13,8 @@ from worker.failure import explained
 from worker.journal import Journal
 from worker.planner import Request
 from worker.task import Task
-from worker.training import Run, train_together
+from worker.trainer import Trainer, train_together
+from worker.training import Run
 
 HOPELESS = 3
 """So many failed runs (raised, out of memory) without a completed one end the job."""
@@ -28,7 +29,7 @@ class Runs:
     """
 
     spec: JobSpec
-    task: Task
+    task: Task | Trainer
     journal: Journal
     charged: float
     records: dict[int, TrialRecord]

@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lrtuner.store import url_from_environment
+from worker.sandbox.limits import Limits
 
 
 class Settings(BaseSettings):
@@ -20,7 +21,7 @@ class Settings(BaseSettings):
         description="The database, shared with the API.",
     )
     data_dir: Path = Field(
-        default=Path(".lrtuner"), description="The folder of the default database."
+        default=Path(".lrtuner"), description="The folder of the default database, and of uploads."
     )
     device: str = Field(
         default="auto",
@@ -48,6 +49,41 @@ class Settings(BaseSettings):
         ge=256,
         description="Most memory (data, MiB) of a job's process; no limit by default.",
     )
+    max_dataset_mb: int = Field(
+        default=1024,
+        ge=1,
+        le=1024**2,
+        description="The largest dataset as arrays in memory, in MiB, the same for the API.",
+    )
+    data_root: Path | None = Field(
+        default=None,
+        description="The folder below which jobs may name files as their dataset. Not set: none.",
+    )
+    sandbox: bool = Field(
+        default=False, description="Train in a sandbox what this package brings itself, too."
+    )
+    code_memory_mb: int = Field(
+        default=8192, ge=64, description="Most memory (MiB) of all processes of a sandbox."
+    )
+    code_answer_seconds: float = Field(
+        default=3600.0, gt=0, description="Most seconds until a sandbox gives its next answer."
+    )
+    code_scratch_mb: int = Field(
+        default=1024, ge=1, description="Most files (MiB) that a sandbox may write; they are lost."
+    )
+    code_processes: int = Field(
+        default=128, ge=1, description="Most processes and threads of a sandbox."
+    )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
     )
+
+    @property
+    def code_limits(self) -> Limits:
+        """What a sandbox may use."""
+        return Limits(
+            memory_mb=self.code_memory_mb,
+            answer_seconds=self.code_answer_seconds,
+            scratch_mb=self.code_scratch_mb,
+            processes=self.code_processes,
+        )

@@ -18,6 +18,7 @@ from lrtuner.objective import Target
 from lrtuner.trunks import Stretch, prefix_tree
 from worker.data import Split
 from worker.feed import Feed
+from worker.sizes import Sizes
 from worker.snapshot import Subject, restored
 from worker.task import Task
 from worker.updates import MAX_SKIPPED, Updates
@@ -368,7 +369,7 @@ class _Journey:
 
 
 def full_cost(
-    task: Task, *, test: bool, target: Target | None = None, steps: int | None = None
+    task: Sizes, *, test: bool, target: Target | None = None, steps: int | None = None
 ) -> float:
     """The cost in FTE of a run to its end, its evaluations included; with a target the most.
 
@@ -380,7 +381,7 @@ def full_cost(
     return run_cost(steps, evaluated, task.examples_per_update, task.total_steps)
 
 
-def _evaluated_after(task: Task, steps: int, target: Target | None) -> list[int]:
+def _evaluated_after(task: Sizes, steps: int, target: Target | None) -> list[int]:
     """After how many updates a run of so many steps is evaluated."""
     size = task.examples_per_evaluation
     return evaluation_steps(steps, task.examples_per_update, size, to_target=target is not None)

@@ -22,7 +22,7 @@ from lrtuner.sources import Gpt, GptArgs, PythonStdlibText, TextArgs
 from worker.data import Data, Split
 from worker.device import prepare
 from worker.sources import gpt, python_stdlib_text
-from worker.task import Task, loss_of, make_task
+from worker.task import Task, make_task
 
 CPU = torch.device("cpu")
 
@@ -57,11 +57,11 @@ def trained(task: Task, rates: list[float], seed: int) -> nn.Module | None:
     model = task.model(seed)
     optimizer = task.optimizer(model, rates[0])
     loss = torch.zeros(())
-    for step, (inputs, targets) in enumerate(task.batches(seed, len(rates))):
+    for step, batch in enumerate(task.batches(seed, len(rates))):
         for group in optimizer.param_groups:
             group["lr"] = rates[step]
         optimizer.zero_grad()
-        loss = loss_of(model, inputs, targets)
+        loss = task.loss(model, batch)
         loss.backward()
         optimizer.step()
         if step % _CHECK_EVERY == 0 and not loss.isfinite():

@@ -20,7 +20,6 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from benchmarks.finder.scoring import USUAL, Curve
 from benchmarks.finder.tasks import digest, load, trained
-from worker.task import evaluate
 
 GRID = [10 ** (-5 + i / 4) for i in range(25)]
 """Four rates per decade, 1e-5 to 10."""
@@ -86,11 +85,11 @@ def final_loss(run: Run) -> float:
     Never more than chance, log(classes): whoever sees a diverged run throws it away.
     """
     task = load(run.task)
-    chance = math.log(task.data.num_classes)
+    chance = math.log(task.data.num_outputs)
     model = trained(task, rates(run.schedule, run.lr, task.total_steps), run.seed)
     if model is None:
         return chance
-    loss = evaluate(model, task.data.test)["loss"]
+    loss = task.evaluate(model, task.data.test)["loss"]
     return max(min(loss, chance), SMALLEST_LOSS) if math.isfinite(loss) else chance
 
 

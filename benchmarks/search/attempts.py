@@ -77,7 +77,7 @@ def trainings_of(place: Place) -> Trainings:
 
 def measured(schedule: Schedule | None, trainings: Trainings, count: int) -> Fresh:
     """The losses on the fresh seeds; those of chance where there is no schedule."""
-    chance = math.log(trainings.task.data.num_classes)
+    chance = math.log(trainings.task.data.num_outputs)
     if schedule is None:
         return Fresh([chance] * count, [chance] * count)
     rates = schedule.values().tolist()

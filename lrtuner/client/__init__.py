@@ -11,7 +11,7 @@ LRTunerError
 └── WaitTimeoutError         the job had not finished in time; it goes on
 """
 
-from lrtuner.client.answers import Event, Job, JobProgress, Problem
+from lrtuner.client.answers import Dataset, Event, Job, JobProgress, Problem
 from lrtuner.client.api import Client
 from lrtuner.client.errors import ProblemError, ServerUnreachableError, WaitTimeoutError
 from lrtuner.client.transport import DEFAULT_URL
@@ -19,6 +19,7 @@ from lrtuner.client.transport import DEFAULT_URL
 __all__ = [
     "DEFAULT_URL",
     "Client",
+    "Dataset",
     "Event",
     "Job",
     "JobProgress",

@@ -84,6 +84,25 @@ class JobPage(Answer):
     next_after: str | None = None
 
 
+class Dataset(Answer):
+    """An uploaded dataset as the service shows it."""
+
+    id: str
+    format: str
+    filename: str | None = None
+    num_bytes: int = 0
+    uploaded_at: str | None = None
+    inspection: dict[str, Any] = {}
+
+
+class DatasetPage(Answer):
+    """Some uploads, newest first, and the cursor that continues behind them."""
+
+    items: list[Dataset]
+    has_more: bool = False
+    next_after: str | None = None
+
+
 class EventPage(Answer):
     """Some events, oldest first."""
 

@@ -1,21 +1,25 @@
 """The calls of the API, one method each, and waiting for a job."""
 
+import hashlib
 import json
 import math
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from lrtuner.client.answers import Event, EventPage, Job, JobPage
-from lrtuner.client.errors import WaitTimeoutError
+from lrtuner.client.answers import Dataset, DatasetPage, Event, EventPage, Job, JobPage
+from lrtuner.client.errors import ProblemError, WaitTimeoutError
 from lrtuner.client.transport import DEFAULT_URL, Transport
 from lrtuner.lifecycle import JobStatus
 
 PATIENCE_SECONDS = 6.0  # more than the service's usual Retry-After
 WAIT_PATIENCE_SECONDS = 60.0
 PAGE_SIZE = 100
+
+_CHUNK_BYTES = 256 * 1024
 
 _FIRST_POLL, _LONGEST_POLL = 0.2, 2.0
 
@@ -101,6 +105,45 @@ class Client:
         path = _path(job_id, "recommendation")
         return self._transport.request("GET", path, params={"format": format}).content
 
+    def upload(
+        self, path: Path, *, format: str | None = None, target: str | None = None
+    ) -> Dataset:
+        """The dataset of a file's content; it is sent only if the service does not have it.
+
+        So an upload that broke off is simply tried again.
+        """
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            return self.dataset(f"sha256:{digest}")
+        except ProblemError as error:
+            if error.problem.status != 404:
+                raise
+        told = {"filename": path.name, "format": format, "target": target, "sha256": digest}
+        params = {name: value for name, value in told.items() if value is not None}
+        headers = {"Content-Length": str(path.stat().st_size)}
+        body = _FileBody(path)
+        return self._transport.read(
+            Dataset, "POST", "/v1/datasets", content=body, params=params, headers=headers
+        )
+
+    def dataset(self, dataset_id: str) -> Dataset:
+        """The upload, as inspected when it arrived."""
+        return self._transport.read(Dataset, "GET", f"/v1/datasets/{quote(dataset_id, safe='')}")
+
+    def datasets(self, limit: int = 20) -> list[Dataset]:
+        """The newest `limit` uploads."""
+        found: list[Dataset] = []
+        params: dict[str, Any] = {}
+        while len(found) < limit:
+            params["limit"] = min(limit - len(found), PAGE_SIZE)
+            page = self._transport.read(DatasetPage, "GET", "/v1/datasets", params=params)
+            found += page.items
+            if not page.has_more or not page.items:
+                break
+            params["after"] = page.next_after
+        return found
+
     def wait(
         self,
         job_id: str,
@@ -154,3 +197,15 @@ class Client:
 
 def _path(job_id: str, *rest: str) -> str:
     return "/".join(["/v1/jobs", quote(job_id, safe=""), *rest])
+
+
+class _FileBody:
+    """A file as the body of a request, from its beginning each time that it is sent."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk

@@ -162,6 +162,19 @@ recommendations = sa.Table(
     sa.Column("published_at", Finite(), nullable=False),
 )
 
+datasets = sa.Table(
+    "datasets",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("id", PlainText(), nullable=False, unique=True),
+    sa.Column("format", PlainText(), nullable=False),
+    sa.Column("filename", PlainText(200)),
+    sa.Column("num_bytes", sa.BigInteger, nullable=False),
+    sa.Column("inspection", Document, nullable=False),
+    sa.Column("uploaded_at", Finite(), nullable=False),
+    sqlite_autoincrement=True,
+)
+
 #: The column that says when a job entered a state.
 TIMESTAMPS = {
     status: "started_at" if status is JobStatus.RUNNING else f"{status}_at" for status in JobStatus

@@ -2,7 +2,9 @@
 
 from lrtuner.strategy.arms import Ask, Origin, Purpose, Result, Shape
 from lrtuner.strategy.peaks import Drift, drift
-from lrtuner.strategy.tuning import Asking, Candidate, Outcome, Problem, tune
+from lrtuner.strategy.problem import Candidate, Outcome, Problem
+from lrtuner.strategy.record import Asking
+from lrtuner.strategy.tuning import tune
 
 __all__ = [
     "Ask",

@@ -11,19 +11,16 @@ seed count.
 """
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from lrtuner.range_test import centre, next_rate
-from lrtuner.strategy.arms import Array, Ask, Origin, Purpose, Result, Shape
-from lrtuner.strategy.peaks import Drift, drift, nearest, neighbours
-from lrtuner.strategy.proposals import Entrant, Key, Tuned
-from lrtuner.strategy.standing import Standing, paired_spread
-from lrtuner.trunks import prefix_tree
-
-T = TypeVar("T")
-Asking = Generator[list[Ask], list[Result], T]
+from lrtuner.strategy.arms import Ask, Result
+from lrtuner.strategy.peaks import drift, nearest, neighbours
+from lrtuner.strategy.problem import Candidate, Outcome, Problem
+from lrtuner.strategy.proposals import Entrant, Tuned
+from lrtuner.strategy.record import Asking, Record
+from lrtuner.strategy.standing import paired_spread
 
 FINALS_FROM = 2.75
 """Full runs that must be left before a run over the whole horizon is made: the reference, one other
@@ -47,9 +44,9 @@ PLANNED_SHARE = 0.6
 
 MAX_PLANNED = 40
 
-SAMPLED_FROM = 8
-"""A sampler is asked only where more than so many candidates can be screened: with few results it
-draws at random."""
+ROOMY = 8
+"""Only where more than so many candidates can be screened, usual rates that are probably bad come
+first, and a sampler is asked: with few results it draws at random."""
 
 GENERATION = 4
 """So many candidates are asked of the sampler at once."""
@@ -58,80 +55,15 @@ USUAL_APART = 1.5
 """The library's usual rate is tried unless one within this ratio has been."""
 
 NEIGHBOUR = 2.0**0.75
-"""How far the peak of the best is shifted, up and down, before it is believed."""
+"""How far the peak of the best is shifted, up and down, before it is believed; and by how much the
+peak of every second shape in the screen is above what is carried over to it. What the probes lead
+to keeps away from the cliff, and the best is often nearer to it."""
 
 CLEARLY_BEHIND = 2.5
 """So many paired standard deviations behind the best, an entrant is not run again."""
 
-MAX_SEEDS, MAX_RACE = 5, 3
-"""At most so many seeds for the finals, and so many beside the reference on each but the first."""
-
-
-Sampler = Callable[[Sequence[Result], int, int], Sequence[tuple[Shape, float]]]
-"""Given the results so far, a horizon and a count: so many shapes, each with a peak."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a search has to choose from, and what it may spend.
-
-    `horizons` are the numbers of updates that can be trained, ascending, the last is the whole
-    horizon. `reference` is the shape whose peak is tuned first, from `start_lr` on and within
-    `bounds`; `shapes` is what the bound orders. `given` takes part in any case, with a peak for the
-    whole horizon, and `usual_lrs` are peaks at which the reference does.
-
-    `cost` says what a run of so many updates costs, and `budget` what all may cost together, in
-    full-training equivalents. With `shares_trunks`, runs that are asked for together and start from
-    one seed make the updates that they have in common once, and save `update_cost` for each.
-    `seeds` is how many seeds there are. `sampler` proposes what the bound leaves out, and `derive`
-    makes further shapes from the gradient norms of a run over the whole horizon.
-    """
-
-    horizons: tuple[int, ...]
-    reference: Shape
-    start_lr: float
-    bounds: tuple[float, float]
-    shapes: Sequence[Shape]
-    cost: Callable[[int], float]
-    budget: float
-    given: Sequence[tuple[Shape, float]] = ()
-    usual_lrs: Sequence[float] = ()
-    sampler: Sampler | None = None
-    derive: Callable[[Result], Sequence[Shape]] | None = None
-    update_cost: float = 0.0
-    shares_trunks: bool = True
-    seeds: int = MAX_SEEDS
-
-    @property
-    def total_steps(self) -> int:
-        """The whole horizon."""
-        return self.horizons[-1]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An entrant with its peak for the whole horizon, and how far it is behind the reference.
-
-    `behind` is a difference of log losses, negative if it is better.
-    """
-
-    shape: Shape
-    lr: float
-    origin: Origin
-    behind: float
-    trained: bool
-    """Whether it was trained over the whole horizon."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The candidates, the best first, the reference among them; and how the peak moves."""
-
-    candidates: tuple[Candidate, ...]
-    reference: Candidate
-    drift: Drift
-    tried: Mapping[float, float]
-    """The losses of the reference by its peak, over the horizon that most were tried over."""
+MAX_RACE = 3
+"""At most so many run beside the reference on each seed but the first."""
 
 
 def tune(problem: Problem, known: Sequence[Result] = ()) -> Asking[Outcome | None]:
@@ -144,16 +76,8 @@ def tune(problem: Problem, known: Sequence[Result] = ()) -> Asking[Outcome | Non
     return _Search(problem, list(known)).run()
 
 
-@dataclass
-class _Search:
-    problem: Problem
-    results: list[Result]
-    spent: float = 0.0
-    over: bool = False
-    entrants: list[Entrant] = field(default_factory=list)
-    asked: dict[tuple[Key, int], float] = field(default_factory=dict)
-    """The peak that an entrant was tried at over a horizon."""
-    factors: dict[tuple[str, int], Array] = field(default_factory=dict)
+class _Search(Record):
+    """The rounds."""
 
     def run(self) -> Asking[Outcome | None]:
         yield from self._peak()
@@ -161,58 +85,10 @@ class _Search:
         if reference is None:
             return None
         self.drift = drift(self._reference_peaks())
-        self.reference = reference
         self.entrants.append(reference)
         finals = yield from self._compete()
         outcome = self._outcome(finals)
         return outcome if math.isfinite(outcome.candidates[0].behind) else None
-
-    # asking ---------------------------------------------------------------------------------------
-
-    def _ask(self, asks: Iterable[Ask], limit: float) -> Asking[list[Result]]:
-        """Have the runs made that have not been: all of those that still fit below `limit`."""
-        wanted: list[Ask] = []
-        for ask in asks if not self.over else ():
-            if self._made(ask) or any(ask.key == other.key for other in wanted):
-                continue
-            if self.spent + self._joint_cost([*wanted, ask]) <= limit + 1e-9:
-                wanted.append(ask)
-        if not wanted:
-            return []
-        results = yield wanted
-        self.over = len(results) < len(wanted)
-        self.results += results
-        self.spent += math.fsum(result.cost for result in results)
-        return results
-
-    def _joint_cost(self, asks: Sequence[Ask]) -> float:
-        """What runs cost that are made together, at most."""
-        cost = self.problem.cost
-        if not self.problem.shares_trunks:
-            return math.fsum(cost(ask.steps) for ask in asks)
-        seeds: dict[int, list[Ask]] = {}
-        for ask in asks:
-            seeds.setdefault(ask.seed, []).append(ask)
-        return math.fsum(map(self._shared_cost, seeds.values()))
-
-    def _shared_cost(self, asks: Sequence[Ask]) -> float:
-        """Of runs of one seed: what they have in common is trained once, but each is evaluated."""
-        alone = math.fsum(self.problem.cost(ask.steps) for ask in asks)
-        saved = prefix_tree([self._rates(ask) for ask in asks]).saved
-        return alone - saved * self.problem.update_cost
-
-    def _rates(self, ask: Ask) -> Array:
-        key = (ask.shape.key, ask.steps)
-        if key not in self.factors:
-            self.factors[key] = ask.shape.factors(ask.steps)
-        return ask.lr * self.factors[key]
-
-    def _made(self, ask: Ask) -> Result | None:
-        return next((result for result in self.results if result.ask.key == ask.key), None)
-
-    @property
-    def _left(self) -> float:
-        return self.problem.budget - self.spent
 
     # the peak of the reference --------------------------------------------------------------------
 
@@ -244,25 +120,6 @@ class _Search:
             return nearest(self.problem.start_lr, available)
         best = min(losses, key=lambda lr: (losses[lr], lr))
         return next((lr for lr in neighbours(best, available) if lr not in losses), None)
-
-    def _by_peak(self, steps: int) -> dict[float, float]:
-        """The log losses of the reference over one horizon, by peak."""
-        return {
-            r.ask.lr: r.log_loss
-            for r in self.results
-            if r.ask.shape.key == self.problem.reference.key
-            and (r.ask.steps, r.ask.seed) == (steps, 0)
-        }
-
-    def _reference_peaks(self) -> dict[int, float]:
-        """The best peak of the reference over each horizon that has three or more."""
-        found: dict[int, float] = {}
-        for steps in {r.ask.steps for r in self.results}:
-            losses = self._by_peak(steps)
-            best = centre(list(losses.items())) if len(losses) >= 3 else None
-            if best is not None:
-                found[steps] = best
-        return dict(sorted(found.items()))
 
     def _tuned_reference(self) -> Entrant | None:
         shape = self.problem.reference
@@ -350,10 +207,9 @@ class _Search:
         problem = self.problem
         if (steps, 0) not in self._standing(self.reference).losses:
             yield from self._ask(self._entries([self.reference], steps, "screen"), limit)
-        proposed = self._proposed(steps)[:MAX_PLANNED]
-        planned = [*self._given(), *self._usual(steps), *proposed]
-        planned_limit = limit
-        if problem.sampler and self._room(steps, limit) > SAMPLED_FROM:
+        roomy = self._room(steps, limit) > ROOMY
+        planned, planned_limit = self._planned(steps, roomy=roomy), limit
+        if problem.sampler and roomy:
             planned_limit = self.spent + PLANNED_SHARE * (limit - self.spent)
         self._enter(planned)
         yield from self._ask(self._entries(planned, steps, "screen"), planned_limit)
@@ -365,20 +221,44 @@ class _Search:
                 break
         return self._ordered(steps)
 
-    def _room(self, steps: int, limit: float) -> int:
-        """How many runs fit below `limit`."""
-        return 0 if self.over else int((limit - self.spent + 1e-9) / self.problem.cost(steps))
+    def _planned(self, steps: int, *, roomy: bool) -> list[Entrant]:
+        """What takes part in the screen in any case, then what the bound proposes.
+
+        With little room, usual rates that are beyond a worse peak come last.
+        """
+        proposed = self._raised(self._proposed(steps)[:MAX_PLANNED])
+        usual, passed = self._usual(steps)
+        if roomy:
+            return [*self._given(), *usual, *passed, *proposed]
+        return [*self._given(), *usual, *proposed, *passed]
 
     def _given(self) -> list[Entrant]:
         total = self.problem.total_steps
         return [Entrant(shape, lr, total, "user") for shape, lr in self.problem.given]
 
-    def _usual(self, steps: int) -> list[Entrant]:
+    def _usual(self, steps: int) -> tuple[list[Entrant], list[Entrant]]:
+        """The library's usual rates that were not tried: those that may be good, and the others.
+
+        The others lie beyond a peak that was worse than one on its other side.
+        """
         tried = self._by_peak(self.reference.steps)
-        return [
+        best = min(tried, key=lambda lr: (tried[lr], lr))
+        fresh = [
             Entrant(self.problem.reference, lr, steps, "usual")
             for lr in self.problem.usual_lrs
             if all(abs(math.log(lr / other)) > math.log(USUAL_APART) for other in tried)
+        ]
+        passed = [e for e in fresh if any(e.lr < x < best or e.lr > x > best for x in tried)]
+        return [entrant for entrant in fresh if entrant not in passed], passed
+
+    def _raised(self, proposed: Sequence[Entrant]) -> list[Entrant]:
+        """Every second at a higher peak, where any can be tried."""
+        _, high = self.problem.bounds
+        return [
+            replace(entrant, lr=min(entrant.lr * NEIGHBOUR, high))
+            if number % 2 and entrant.shape.peaks(entrant.steps) is None
+            else entrant
+            for number, entrant in enumerate(proposed)
         ]
 
     def _proposed(self, steps: int) -> list[Entrant]:
@@ -462,7 +342,9 @@ class _Search:
             yield from self._lowered(best)
         yield from self._ordered(self.reference.steps)
         tuned = Tuned(best.shape, self._peak_over(best, total), total)
-        yield from tuned.proposals(self.problem.shapes, self.problem.bounds)
+        lost = {e.shape.key for e in self.entrants if math.isinf(self._behind(e))}
+        sound = [shape for shape in self.problem.shapes if shape.key not in lost]
+        yield from tuned.proposals(sound, self.problem.bounds)
 
     def _lowered(self, diverged: Entrant) -> Iterator[Entrant]:
         total, (low, _) = self.problem.total_steps, self.problem.bounds
@@ -473,11 +355,6 @@ class _Search:
             return
         while (lr := lr / NEIGHBOUR) >= low:
             yield Entrant(diverged.shape, lr, total, "neighbour")
-
-    def _made_whole(self, entrant: Entrant) -> bool:
-        total = self.problem.total_steps
-        lr = self._peak_over(entrant, total)
-        return self._made(Ask(entrant.shape, lr, total, 0, "final", entrant.origin)) is not None
 
     def _race(self, steps: int) -> list[Entrant]:
         """The reference and the best at that horizon that are not clearly behind."""
@@ -490,68 +367,6 @@ class _Search:
         best = self._behind(ordered[0])
         close = [entrant for entrant in ordered if self._behind(entrant) - best <= reach]
         return [self.reference, *close[:MAX_RACE]]
-
-    def _enter(self, entrants: Iterable[Entrant]) -> None:
-        """Let them take part, each once."""
-        keys = {entrant.key for entrant in self.entrants}
-        self.entrants += [entrant for entrant in entrants if entrant.key not in keys]
-
-    # where everybody stands -----------------------------------------------------------------------
-
-    def _entries(self, entrants: Iterable[Entrant], steps: int, purpose: Purpose) -> Iterable[Ask]:
-        return (
-            self._entry(entrant, steps, purpose)
-            for entrant in entrants
-            if entrant.shape.peaks(steps) is None or entrant.shape.peaks(steps)
-        )
-
-    def _entry(self, entrant: Entrant, steps: int, purpose: Purpose, seed: int = 0) -> Ask:
-        lr = self.asked.setdefault((entrant.key, steps), self._peak_over(entrant, steps))
-        return Ask(entrant.shape, lr, steps, seed, purpose, entrant.origin)
-
-    def _peak_over(self, entrant: Entrant, steps: int) -> float:
-        """The peak at which the entrant was tried over that horizon, or would be."""
-        if (entrant.key, steps) in self.asked:
-            return self.asked[entrant.key, steps]
-        if steps == entrant.steps:
-            return entrant.lr
-        carried = self.drift.carried(entrant.lr, entrant.steps, steps)
-        if entrant.origin != "user":
-            low, high = self.problem.bounds
-            carried = min(max(carried, low), high)
-        lr = nearest(carried, entrant.shape.peaks(steps))
-        return entrant.lr if lr is None else lr
-
-    def _standing(self, entrant: Entrant) -> Standing:
-        tried = {steps: lr for (key, steps), lr in self.asked.items() if key == entrant.key}
-        losses = {
-            (r.ask.steps, r.ask.seed): r.log_loss
-            for r in self.results
-            if r.ask.shape.key == entrant.shape.key and tried.get(r.ask.steps) == r.ask.lr
-        }
-        if entrant is self.reference and (entrant.steps, 0) not in losses:
-            by_peak = self._by_peak(entrant.steps)
-            near = nearest(entrant.lr, sorted(by_peak))
-            if near is not None:
-                losses[entrant.steps, 0] = by_peak[near]
-        return Standing(losses)
-
-    def _behind(self, entrant: Entrant) -> float:
-        reference = self._standing(self.reference)
-        if entrant is self.reference:
-            return math.inf if math.inf in reference.losses.values() else 0.0
-        return self._standing(entrant).behind(reference, self.problem.total_steps)
-
-    def _ordered(self, steps: int) -> list[Entrant]:
-        """The best at that horizon first: without the reference and what diverged anywhere."""
-        there = [
-            (behind, number)
-            for number, entrant in enumerate(self.entrants)
-            if number
-            and any(s == steps for s, _ in self._standing(entrant).losses)
-            and math.isfinite(behind := self._behind(entrant))
-        ]
-        return [self.entrants[number] for _, number in sorted(there)]
 
     def _outcome(self, finals: bool) -> Outcome:
         total = self.problem.total_steps

@@ -1,10 +1,20 @@
 """The endpoints, one module per subject. A new module adds its router to `ROUTERS`."""
 
-from service.routes import evidence, health, jobs, plots, recommendations, report, schedules
+from service.routes import (
+    datasets,
+    evidence,
+    health,
+    jobs,
+    plots,
+    recommendations,
+    report,
+    schedules,
+)
 
 # The one line that a new endpoint module adds itself to.
 ROUTERS = (
     jobs.router,
+    datasets.router,
     evidence.router,
     recommendations.router,
     plots.router,

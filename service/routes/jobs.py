@@ -20,6 +20,7 @@ from service.dependencies import (
     bad_cursor,
     parameter_error,
 )
+from service.fitting import settled
 from service.job import Job, job_resource, seconds_to_wait
 from service.openapi import ACCEPTED, NOT_MODIFIED, deep_object, request_body
 from service.pages import Page, page_of
@@ -78,6 +79,7 @@ def submit_job(
     """Submit a job. Once the 202 is there, the job is in the database and will be run."""
     _check_baseline(spec)
     with storage.writing() as connection:
+        spec = settled(connection, spec, settings)
         job_id = queue.enqueue(
             connection,
             spec=spec.model_dump(mode="json", by_alias=True),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lrtuner import sources
-from lrtuner.sources import DATASETS, MODELS, mismatch, split_sizes
+from lrtuner.sources import DATASETS, FILES, MODELS, mismatch, split_sizes
 from tests.worker.conftest import task_of
 from worker import sources as built
 from worker.training import train
@@ -34,7 +34,7 @@ def small_task(model, dataset, optimizer="sgd"):
 
 def test_every_config_has_a_builder_and_every_builder_a_config():
     assert set(built.MODELS) == set(MODELS.values())
-    assert set(built.DATASETS) == set(DATASETS.values())
+    assert set(built.DATASETS) == set(DATASETS.values()) | set(FILES.values())
 
 
 @pytest.mark.parametrize(("model", "dataset"), FITTING)

@@ -32,7 +32,11 @@ LONG = {
     "model": {"name": "mlp", "args": {"hidden": [64]}},
     "dataset": {"name": "digits"},
     "training": {"batch_size": 64, "steps": 300},
-    "search": {"budget": {"full_runs": 5}, "confirm_pairs": 0},
+    "search": {
+        "families": ["polynomial", "constant"],
+        "budget": {"full_runs": 4},
+        "confirm_pairs": 0,
+    },
 }
 
 # one run of it takes minutes: whatever happens, happens inside a run of the search

@@ -297,6 +297,8 @@ def test_without_norms_or_for_too_many_steps_there_is_none():
     derive = planner_of().problem(12.0, float).derive
     assert derive(result()) == []
     assert derive(result(norms=[1.0, 2.0], steps=MAX_VALUES + 1)) == []
+    for vanished in (0.0, math.inf, math.nan):
+        assert derive(result(norms=[1.0, vanished])) == []
 
 
 # who is confirmed --------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from torch import nn
 
 from lrtuner import sources
 from worker.data import Data
-from worker.sources import convnet, gpt, mlp, python_stdlib_text, tabular
+from worker.sources import convnet, files, gpt, mlp, python_stdlib_text, tabular
 
 # build(config, data) -> model, initialised from torch's global generator
 MODELS: dict[type[sources.Config], Callable[[Any, Data], nn.Module]] = {
@@ -24,4 +24,6 @@ DATASETS: dict[type[sources.Config], Callable[[Any, int], Data]] = {
     sources.Wine: tabular.wine,
     sources.Diabetes: tabular.diabetes,
     sources.PythonStdlibText: python_stdlib_text.build,
+    sources.Upload: files.upload,
+    sources.PathFile: files.path,
 }

@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from lrtuner.strategy import Result
-from lrtuner.strategy.tuning import FINALS_FROM, GENERATION, MAX_FINALS, MAX_SEEDS, RUNGS_FROM
+from lrtuner.strategy.problem import MAX_SEEDS
+from lrtuner.strategy.tuning import FINALS_FROM, GENERATION, MAX_FINALS, RUNGS_FROM
 from tests.lrtuner.strategy.world import (
     HORIZONS,
     LINEAR,

@@ -1,0 +1,146 @@
+"""What every trainer does: in this process or in a sandbox, the same job gives the same bytes."""
+
+import json
+
+import pytest
+
+from lrtuner.errors import JobFailedError
+from lrtuner.evidence import Environment
+from lrtuner.objective import Target
+from tests.worker.conftest import CPU, ListJournal, pipeline_of, spec_of
+from worker import trainer
+from worker.device import prepare
+from worker.failure import explained
+from worker.range_test import one_sweep, run_range_test
+from worker.sandbox.limits import Limits
+from worker.sandbox.process import Sandbox
+from worker.sandbox.trainer import SandboxedTask
+from worker.task import make_task
+from worker.training import full_cost, train
+
+SPEC = spec_of(
+    search={"budget": {"full_runs": 12}, "confirm_pairs": 1, "compare": ["schedule_free"]}
+)
+RATES = [0.1] * 20 + [0.05] * 20
+TOO_FEW = spec_of(
+    model={"name": "gpt"},
+    dataset={
+        "name": "python_stdlib_text",
+        "args": {"max_chars": 10_000, "context_length": 16},
+    },
+    training={"batch_size": 100_000, "steps": 9},
+)
+
+
+@pytest.fixture(scope="module")
+def here():
+    prepare(CPU)
+    return make_task(SPEC, CPU)
+
+
+@pytest.fixture(scope="module", params=["in this process", "in a sandbox"])
+def task(request, here):
+    """The task of one job, by each of those who train."""
+    if request.param == "in this process":
+        yield here
+        return
+    with SandboxedTask(SPEC, sandbox) as sandboxed:
+        yield sandboxed
+
+
+def sandbox(entry, payload):
+    return Sandbox(entry, payload, limits=Limits(memory_mb=2048, answer_seconds=60.0))
+
+
+def result(run):
+    """All of a run but the time that it took."""
+    return {name: value for name, value in vars(run).items() if name != "seconds"}
+
+
+def test_its_sizes_are_those_of_the_task(task, here):
+    names = ("total_steps", "batch_size", "steps_per_epoch", "examples_per_evaluation")
+    assert [getattr(task, n) for n in names] == [getattr(here, n) for n in names]
+    assert task.data.digest() == here.data.digest()
+    assert len(task.data.validation) == len(here.data.validation)
+    assert full_cost(task, test=True) == full_cost(here, test=True)
+
+
+def test_a_run_is_the_same(task, here):
+    assert result(trainer.train(task, RATES, 3)) == result(train(here, RATES, 3))
+
+
+def test_runs_together_are_the_same_in_the_same_order(task, here):
+    sequences = [RATES, RATES[:20], [1e9] * 40, RATES[:20] + [0.01] * 20]
+    how = {"test": True, "norms": True, "target": Target(metric="val_loss", value=0.05)}
+    found = [(i, result(r)) for i, r in trainer.train_together(task, sequences, 5, **how)]
+    wanted = [(i, result(r)) for i, r in trainer.train_together(here, sequences, 5, **how)]
+    assert found == wanted
+    assert {r["state"] for _, r in found} == {"complete", "diverged"}
+
+
+def test_a_sweep_and_the_range_test_are_the_same(task, here):
+    rates = [1e-4 * 2**i for i in range(20)]
+    assert one_sweep(task, rates, 7) == one_sweep(here, rates, 7)
+    assert run_range_test(task) == run_range_test(here)
+
+
+def test_a_comparison_is_the_same(task, here):
+    found, wanted = (trainer.compared(t, "prodigy", 30) for t in (task, here))
+    assert found == wanted
+    found, wanted = (result(trainer.compare(t, "prodigy", 1, 30)) for t in (task, here))
+    assert found == wanted
+
+
+def test_what_training_raises_has_the_same_code_and_words(task, here):
+    found, wanted = (_raised(t) for t in (task, here))
+    assert found == wanted
+    assert found.code == "raised"
+
+
+def _raised(task):
+    """A sweep over no rates at all."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        one_sweep(task, [], 0)
+    return explained(caught.value)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_built_is_told_in_the_same_words():
+    with pytest.raises(JobFailedError) as wanted:
+        make_task(TOO_FEW, CPU)
+    with pytest.raises(JobFailedError) as found:
+        SandboxedTask(TOO_FEW, sandbox)
+    assert (found.value.code, str(found.value)) == (wanted.value.code, str(wanted.value))
+
+
+def test_a_whole_job_gives_the_same_bytes(task):
+    """Recommendation, records and stages are those of a task that the pipeline builds itself."""
+    (found, journal), (wanted, plain) = _job(task), _job(None)
+    assert found == wanted
+    assert [t.model_dump_json(exclude={"seconds"}) for t in journal.trials] == [
+        t.model_dump_json(exclude={"seconds"}) for t in plain.trials
+    ]
+    assert journal.stages == plain.stages
+    assert journal.events[1:] == plain.events[1:] or journal.events[0][0] == "warning"
+
+
+def _job(task):
+    journal = ListJournal()
+    pipeline = pipeline_of(SPEC, journal)
+    pipeline.task = task
+    return pipeline.run().text(), journal
+
+
+def test_the_walls_are_in_the_environment(task, here):
+    told = []
+
+    class Journal(ListJournal):
+        def event(self, kind, message, phase, data):
+            told.append((kind, data))
+
+    pipeline = pipeline_of(spec_of(search={"mode": "range_test"}), Journal())
+    pipeline.task = task
+    pipeline.run()
+    [found] = [Environment.model_validate(data) for kind, data in told if kind == "environment"]
+    assert bool(found.walls) == (task is not here)
+    assert json.dumps(found.walls)

@@ -1,0 +1,104 @@
+"""The inner end of a sandboxed task: builds it, and answers one question after another.
+
+What is asked: `describe`, `one_sweep`, `train_together` (one answer for each run, as it ends),
+`compared`, `compare`. An answer carries the number of its question; where the model raised, there
+is a `failure` in its place, and nothing further for that question.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from lrtuner.job import JobSpec
+from lrtuner.objective import Target
+from worker import trainer
+from worker.device import choose_device, prepare
+from worker.failure import explained
+from worker.range_test import one_sweep
+from worker.sandbox.pipe import Pipe
+from worker.task import Task, make_task
+from worker.training import Run
+
+Asked = dict[str, Any]
+Answers = Iterator[dict[str, Any]]
+
+_RUN = TypeAdapter(Run)
+
+
+def serve(pipe: Pipe, payload: Asked) -> None:
+    """Answer until the pipe ends. `payload`: the `spec` of the job, and the `device`."""
+    device = choose_device(payload["device"])
+    prepare(device)
+    spec = JobSpec.model_validate_json(json.dumps(payload["spec"]))
+    made: list[Task] = []
+
+    def task() -> Task:
+        if not made:
+            made.append(make_task(spec, device))
+        return made[0]
+
+    while True:
+        try:
+            asked = pipe.receive()
+        except EOFError:
+            return
+        for answer in _guarded(task, asked):
+            pipe.send({"number": asked["number"], **answer})
+
+
+def _guarded(task: Callable[[], Task], asked: Asked) -> Answers:
+    try:
+        for answer in _ANSWERS[asked["ask"]](task(), asked):
+            yield {"answer": answer}
+    except Exception as error:  # noqa: BLE001 - anything a model may raise
+        yield {"failure": explained(error).model_dump()}
+
+
+def _describe(task: Task, _asked: Asked) -> Answers:
+    yield {
+        "total_steps": task.total_steps,
+        "batch_size": task.batch_size,
+        "steps_per_epoch": task.steps_per_epoch,
+        "examples_per_evaluation": task.examples_per_evaluation,
+        "num_validation": len(task.data.validation),
+        "num_test": len(task.data.test),
+        "digest": task.data.digest(),
+    }
+
+
+def _one_sweep(task: Task, asked: Asked) -> Answers:
+    yield one_sweep(task, asked["rates"], asked["seed"]).model_dump(mode="json")
+
+
+def _train_together(task: Task, asked: Asked) -> Answers:
+    target = asked["target"]
+    runs = trainer.train_together(
+        task,
+        asked["sequences"],
+        asked["seed"],
+        test=asked["test"],
+        norms=asked["norms"],
+        target=Target.model_validate_json(json.dumps(target)) if target else None,
+    )
+    for position, run in runs:
+        yield {"position": position, "run": _RUN.dump_python(run, mode="json")}
+
+
+def _compared(task: Task, asked: Asked) -> Answers:
+    yield trainer.compared(task, asked["name"], asked["steps"]).model_dump(mode="json")
+
+
+def _compare(task: Task, asked: Asked) -> Answers:
+    run = trainer.compare(task, asked["name"], asked["seed"], asked["steps"])
+    yield {"position": 0, "run": _RUN.dump_python(run, mode="json")}
+
+
+_ANSWERS: dict[str, Callable[[Task, Asked], Answers]] = {
+    "describe": _describe,
+    "one_sweep": _one_sweep,
+    "train_together": _train_together,
+    "compared": _compared,
+    "compare": _compare,
+}
