@@ -334,6 +334,8 @@ class Cliffs(World):
 def test_what_diverged_never_comes_back(budget):
     searched = search(everything(budget), Cliffs())
     lost = [a for a in searched.asks if a.shape not in (LINEAR, Toy(0.8)) and a.origin != "user"]
+    screened = {ask.shape.key for ask in lost if ask.purpose == "screen"}
+    assert not [a for a in lost if a.purpose in ("rung", "final") and a.shape.key in screened]
     assert len({(ask.shape.key, ask.origin) for ask in lost}) == len(lost)
     assert best_of(searched).shape in (LINEAR, Toy(0.8))
 
