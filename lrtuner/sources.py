@@ -193,37 +193,38 @@ class PythonStdlibText(Config):
 BuiltinDataset = Digits | DigitSegments | BreastCancer | Wine | Diabetes | PythonStdlibText
 
 
-class Upload(Config):
-    """A file that was uploaded, by the hash of its content."""
+class File(Config):
+    """A file of examples: what it holds is told by looking into it."""
 
-    source: Literal["upload"]
-    id: DatasetId
     args: Options = Options()
 
     provides: ClassVar[frozenset[str]] = ANYTHING
     num_examples: ClassVar[int | None] = None
+
+    @property
+    def targets(self) -> Targets:
+        """Numbers where the job says so, else classes."""
+        return "values" if self.args.task == "regression" else "classes"
+
+
+class Upload(File):
+    """A file that was uploaded, by the hash of its content."""
+
+    source: Literal["upload"]
+    id: DatasetId
 
     @property
     def name(self) -> str:
         """What it is called in messages."""
         return self.id
 
-    @property
-    def targets(self) -> Targets:
-        """Numbers where the job says so; what else a file holds is told by looking into it."""
-        return "values" if self.args.task == "regression" else "classes"
 
-
-class PathFile(Config):
+class PathFile(File):
     """A file below the operator's data root; `format` is told by its ending if left out."""
 
     source: Literal["path"]
     path: RelativePath
     format: Format | None = None
-    args: Options = Options()
-
-    provides: ClassVar[frozenset[str]] = ANYTHING
-    num_examples: ClassVar[int | None] = None
 
     @property
     def name(self) -> str:
@@ -232,10 +233,8 @@ class PathFile(Config):
 
     @property
     def targets(self) -> Targets:
-        """As for an upload, but that a text is known by its ending."""
-        if self.kind == "text":
-            return "tokens"
-        return "values" if self.args.task == "regression" else "classes"
+        """As for any file, but that a text is known by its ending."""
+        return "tokens" if self.kind == "text" else super().targets
 
     @model_validator(mode="after")
     def _has_a_format(self) -> Self:

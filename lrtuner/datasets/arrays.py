@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtuner.datasets.content import LEAST_EXAMPLES, Content, Field, Kind, Part
+from lrtuner.datasets.content import LEAST_EXAMPLES, SPLIT_NAMES, Content, Field, Kind, Part
 from lrtuner.datasets.limits import Limits
 from lrtuner.datasets.options import Options
 from lrtuner.datasets.targets import encoded
@@ -21,13 +21,6 @@ _ROLES = {
     "y": "targets",
     "targets": "targets",
     "labels": "targets",
-}
-_SPLITS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
 }
 _NAMES = (
     "name them x and y, or inputs and targets, or with their split: train_x, train_y, "
@@ -86,14 +79,14 @@ def _by_split(arrays: Arrays) -> dict[str, dict[str, tuple[str, NDArray[Any]]]]:
         raise InvalidDatasetError(f"it has no arrays; {_NAMES}")
     for split, pair in found.items():
         _check_pair(split, pair)
-    return {split: found[split] for split in ("all", *_SPLITS.values()) if split in found}
+    return {split: found[split] for split in ("all", *SPLIT_NAMES.values()) if split in found}
 
 
 def _place(name: str) -> tuple[str, str]:
     """The split and the role that a name stands for."""
     words = [word for word in re.split(r"[_.\-/]", name.lower()) if word]
     roles = [_ROLES[word] for word in words if word in _ROLES]
-    splits = [_SPLITS[word] for word in words if word in _SPLITS]
+    splits = [SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES]
     if len(roles) != 1 or len(splits) > 1 or len(roles) + len(splits) != len(words):
         shown = ascii(name[:100])
         raise InvalidDatasetError(f"array {shown}: not a known name; {_NAMES}", array=shown)

@@ -11,6 +11,15 @@ Task = Literal["classification", "regression", "language_modelling"]
 
 SPLITS = ("train", "validation", "test")
 
+SPLIT_NAMES = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+"""What a file may call its splits."""
+
 LEAST_EXAMPLES = 10
 """Fewer cannot be split three ways."""
 

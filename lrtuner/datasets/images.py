@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtuner.datasets import archive
-from lrtuner.datasets.content import LEAST_EXAMPLES, Content, Field, Part
+from lrtuner.datasets.content import LEAST_EXAMPLES, SPLIT_NAMES, Content, Field, Part
 from lrtuner.datasets.limits import Limits
 from lrtuner.datasets.options import Options
 from lrtuner.datasets.targets import encoded_texts
@@ -19,13 +19,6 @@ from lrtuner.errors import InvalidDatasetError, UnsupportedError
 
 _FORMATS = ("PNG", "JPEG", "BMP")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-_SPLITS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 _OWN_SIZE, _USUAL_SIZE = 64, 32
 
 Placed = tuple[str, str, zipfile.ZipInfo]
@@ -99,8 +92,8 @@ def _placed(infos: Sequence[zipfile.ZipInfo]) -> list[Placed]:
             raise _refused(info, f"it is no image; there may be {', '.join(_SUFFIXES)}")
         folders = parts[inner:-1]
         split = "all"
-        if len(folders) == 2 and folders[0] in _SPLITS:
-            split, folders = _SPLITS[folders[0]], folders[1:]
+        if len(folders) == 2 and folders[0] in SPLIT_NAMES:
+            split, folders = SPLIT_NAMES[folders[0]], folders[1:]
         if len(folders) != 1:
             raise _refused(info, "it is not in class/image or split/class/image")
         placed.append((split, folders[0], info))

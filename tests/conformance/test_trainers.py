@@ -59,6 +59,7 @@ def result(run):
 
 def test_its_sizes_are_those_of_the_task(task, here):
     names = ("total_steps", "batch_size", "steps_per_epoch", "examples_per_evaluation")
+    names += ("grad_accum", "examples_per_update")
     assert [getattr(task, n) for n in names] == [getattr(here, n) for n in names]
     assert task.data.digest() == here.data.digest()
     assert len(task.data.validation) == len(here.data.validation)

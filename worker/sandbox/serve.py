@@ -59,7 +59,6 @@ def _guarded(task: Callable[[], Task], asked: Asked) -> Answers:
 def _describe(task: Task, _asked: Asked) -> Answers:
     yield {
         "total_steps": task.total_steps,
-        "batch_size": task.batch_size,
         "steps_per_epoch": task.steps_per_epoch,
         "examples_per_evaluation": task.examples_per_evaluation,
         "num_validation": len(task.data.validation),

@@ -44,7 +44,6 @@ class Facts(Strict):
     """What the task said of itself."""
 
     total_steps: Positive
-    batch_size: Positive
     steps_per_epoch: Positive
     examples_per_evaluation: Count
     num_validation: Count
@@ -147,16 +146,16 @@ class SandboxedTask:
     @property
     def batch_size(self) -> int:
         """See `Sizes`."""
-        return self.facts.batch_size
+        return self.spec.training.batch_size
 
     @property
     def grad_accum(self) -> int:
-        """Batches per update."""
+        """See `Sizes`."""
         return self.spec.training.grad_accum
 
     @property
     def examples_per_update(self) -> int:
-        """Examples per update."""
+        """See `Sizes`."""
         return self.spec.training.examples_per_update
 
     @property

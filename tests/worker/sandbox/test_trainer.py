@@ -12,7 +12,6 @@ SPEC = spec_of()
 
 FACTS = {
     "total_steps": 40,
-    "batch_size": 16,
     "steps_per_epoch": 7,
     "examples_per_evaluation": 27,
     "num_validation": 27,
