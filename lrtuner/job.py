@@ -13,7 +13,15 @@ from lrtuner.range_test import Kind
 from lrtuner.schedules import FAMILIES, SEARCHED
 from lrtuner.schedules.grammar import MAX_STEPS
 from lrtuner.schedules.table import MAX_VALUES
-from lrtuner.sources import DatasetSource, ModelSource, mismatch, split_sizes
+from lrtuner.sources import (
+    Code,
+    DatasetSource,
+    Entrypoint,
+    ModelSource,
+    OwnData,
+    mismatch,
+    split_sizes,
+)
 from lrtuner.strict import Strict, does_not_fit
 from lrtuner.training import Training
 
@@ -149,7 +157,7 @@ class JobSpec(Strict):
 
     name: Text | None = None
     model: ModelSource
-    dataset: DatasetSource
+    dataset: DatasetSource = OwnData()
     optimizer: Optimizer
     training: Training
     loss: Loss | None = None
@@ -164,6 +172,9 @@ class JobSpec(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if isinstance(self.dataset, OwnData) and not isinstance(self.model, Code | Entrypoint):
+            told = "the job needs one: only code as the model may bring its own data"
+            raise does_not_fit("dataset", told)
         problem = mismatch(self.model, self.dataset)
         if problem:
             raise does_not_fit("model.name", problem)
@@ -199,7 +210,7 @@ class JobSpec(Strict):
 
     def _check_metric(self, field: str, name: str) -> None:
         kind, fits = learned(self.trained_loss, self.dataset), metric_of(name).fits
-        if kind not in fits:
+        if kind is not None and kind not in fits:
             needed = " or ".join(sorted(TASKS[fitting] for fitting in fits))
             raise does_not_fit(field, f"{name} needs a task of {needed}, this is {TASKS[kind]}")
 

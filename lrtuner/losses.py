@@ -114,17 +114,19 @@ _DEFAULTS: dict[Targets, AnyLoss] = {
 
 
 def usual_loss(dataset: AnyDataset) -> AnyLoss:
-    """The loss of a job that names none."""
-    return _DEFAULTS[dataset.targets]
+    """The loss of a job that names none; cross-entropy as long as the targets are not known."""
+    return _DEFAULTS[dataset.targets] if dataset.targets else CrossEntropy()
 
 
-def learned(loss: AnyLoss, dataset: AnyDataset) -> Targets:
+def learned(loss: AnyLoss, dataset: AnyDataset) -> Targets | None:
     """What the model is to give: the dataset's targets, or the inputs where it reconstructs."""
     return "inputs" if isinstance(loss, Reconstruction) else dataset.targets
 
 
 def misfit(loss: AnyLoss, dataset: AnyDataset) -> str | None:
     """Why `loss` cannot be trained on `dataset`, with what could; None when it can."""
+    if dataset.targets is None:
+        return None
     possible: set[Targets] = {dataset.targets}
     if dataset.provides & {"features", "images"}:
         possible.add("inputs")

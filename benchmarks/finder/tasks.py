@@ -18,7 +18,8 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from lrtuner.job import JobSpec
-from lrtuner.sources import Gpt, GptArgs, PythonStdlibText, TextArgs
+from lrtuner.sources.datasets import PythonStdlibText, TextArgs
+from lrtuner.sources.models import Gpt, GptArgs
 from worker.data import Data, Split
 from worker.device import prepare
 from worker.sources import gpt, python_stdlib_text

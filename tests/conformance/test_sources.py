@@ -3,8 +3,15 @@
 import pytest
 import torch
 
-from lrtuner import sources
-from lrtuner.sources import DATASETS, FILES, MODELS, mismatch, split_sizes
+from lrtuner.sources import (
+    DATASETS,
+    MODELS,
+    PathFile,
+    Upload,
+    mismatch,
+    models,
+    split_sizes,
+)
 from tests.worker.conftest import task_of
 from worker import sources as built
 from worker.training import train
@@ -34,7 +41,7 @@ def small_task(model, dataset, optimizer="sgd"):
 
 def test_every_config_has_a_builder_and_every_builder_a_config():
     assert set(built.MODELS) == set(MODELS.values())
-    assert set(built.DATASETS) == set(DATASETS.values()) | set(FILES.values())
+    assert set(built.DATASETS) == {*DATASETS.values(), Upload, PathFile}
 
 
 @pytest.mark.parametrize(("model", "dataset"), FITTING)
@@ -91,6 +98,6 @@ def test_the_same_seed_gives_the_same_weights(name):
 
 
 def test_names_are_those_the_classes_carry():
-    assert MODELS["mlp"] is sources.Mlp
+    assert MODELS["mlp"] is models.Mlp
     assert all(model().name == name for name, model in MODELS.items())
     assert all(dataset().name == name for name, dataset in DATASETS.items())

@@ -397,7 +397,7 @@ INVALID = {
         ["a whole number"],
     ),
     "a switch for a number": ({"seed": True}, "/seed", "true", ["a whole number"]),
-    "model as text": ({"model": "mlp"}, "/model", '"mlp"', ["an object whose name is one of"]),
+    "model as text": ({"model": "mlp"}, "/model", '"mlp"', ["an object whose source is one of"]),
     "wrong way": (
         {"objective": {"metric": "val_accuracy", "direction": "minimize"}},
         "/objective",

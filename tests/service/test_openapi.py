@@ -74,7 +74,6 @@ def test_the_body_of_a_job_is_described(described):
     assert content["schema"] == {"$ref": "#/components/schemas/JobSpec"}
     assert described["components"]["schemas"]["JobSpec"]["required"] == [
         "model",
-        "dataset",
         "optimizer",
         "training",
     ]

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from lrtuner.sources import Convnet
+from lrtuner.sources.models import Convnet
 from worker.data import Data
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lrtuner.sources import Gpt
+from lrtuner.sources.models import Gpt
 from worker.data import Data
 
 _INIT_STD = 0.02

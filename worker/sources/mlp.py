@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from lrtuner.sources import Mlp
+from lrtuner.sources.models import Mlp
 from worker.data import Data
 
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}

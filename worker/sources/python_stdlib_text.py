@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from lrtuner.errors import JobFailedError
-from lrtuner.sources import PythonStdlibText, split_sizes
+from lrtuner.sources import split_sizes
+from lrtuner.sources.datasets import PythonStdlibText
 from worker.data import Data, Split
 
 # Printable ASCII and the newline; a tab counts as a space, everything else as one unknown sign.

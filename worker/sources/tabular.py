@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn import datasets
 
-from lrtuner.sources import BreastCancer, Diabetes, Digits, DigitSegments, Wine, split_sizes
+from lrtuner.sources import split_sizes
+from lrtuner.sources.datasets import BreastCancer, Diabetes, Digits, DigitSegments, Wine
 from worker.data import Data, Split
 
 # segments a (top) to g (middle), clockwise, of the digits 0 to 9
