@@ -30,6 +30,8 @@ DEFAULT_PAIRS = 5
 MIN_FULL_RUNS = 3
 """A search below this could not even try a schedule beside its baseline."""
 
+Priority = Literal["low", "normal", "high"]
+
 Comparison = Literal["schedule_free", "prodigy"]
 """Optimizers that need no schedule of their own."""
 
@@ -153,7 +155,11 @@ class RangeTest(Strict):
 
 
 class JobSpec(Strict):
-    """The body of `POST /v1/jobs` and the content of a JOB.json file."""
+    """The body of `POST /v1/jobs` and the content of a JOB.json file.
+
+    Of the jobs that wait, those of a higher `priority` run first. What has no recommendation
+    `deadline_minutes` after it was submitted expires.
+    """
 
     name: Text | None = None
     model: ModelSource
@@ -167,6 +173,8 @@ class JobSpec(Strict):
     range_test: RangeTest = RangeTest()
     baseline: ScheduleDocument | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    priority: Priority = "normal"
+    deadline_minutes: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     metadata: Annotated[dict[Key, Value], Field(max_length=32, default_factory=dict)]
     webhook: None = None
 

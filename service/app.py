@@ -1,5 +1,7 @@
 """Puts the pieces together: `create_app(settings)`."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +12,7 @@ import lrtuner
 from lrtuner.datasets.limits import MEBIBYTE
 from lrtuner.store import open_database
 from service import errors
+from service.housekeeping import keep_house
 from service.inspecting import INSPECTIONS_AT_ONCE
 from service.middleware import BodyLimit, RequestContext
 from service.openapi import DESCRIPTION, describer
@@ -47,7 +50,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database = open_database(app.state.settings.database_url)
     app.state.storage = Storage(database)
     app.state.inspections = CapacityLimiter(INSPECTIONS_AT_ONCE)
+    housekeeping = asyncio.create_task(keep_house(database, app.state.settings))
     try:
         yield
     finally:
+        housekeeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await housekeeping
         database.close()

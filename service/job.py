@@ -43,6 +43,10 @@ class Job(BaseModel):
     failed_at: str | None
     expired_at: str | None
     finished_at: str | None = Field(description="When the job entered its last state.")
+    deadline_at: str | None = Field(description="When the job expires if it has no result yet.")
+    evidence_pruned_at: str | None = Field(
+        description="When its trials and range test were removed; the recommendation is kept."
+    )
     progress: dict[str, Any] | None = Field(
         description="`phase`, `trials_finished`, `budget_spent` of `budget`, and the `best` value."
     )
@@ -65,6 +69,8 @@ def job_resource(row: JobRow, public_url: str) -> Job:
         attempts=row.attempts,
         **times,
         finished_at=times[f"{row.status}_at"] if row.status.is_finished else None,
+        deadline_at=utc_or_none(row.deadline_at),
+        evidence_pruned_at=utc_or_none(row.pruned_at),
         progress=row.progress,
         error=row.error and _problem(row.error),
         links=Links(
@@ -84,6 +90,18 @@ def seconds_to_wait(row: JobRow) -> int:
     """When to look again: soon after the start, then more and more rarely."""
     age = time.time() - (row.timestamps["queued_at"] or 0.0)
     return max(1, min(_SLOWEST_POLL, int(age / 20)))
+
+
+def check_evidence(row: JobRow) -> None:
+    """Refuse what is shown of evidence that was removed.
+
+    Raises:
+        ProblemError: it was.
+    """
+    if row.pruned_at is not None:
+        when = utc_or_none(row.pruned_at)
+        told = f"The evidence of job {row.id} was removed at {when} (LRTUNER_RETENTION_DAYS)"
+        raise ProblemError("pruned", f"{told}; its recommendation is kept.")
 
 
 def not_ready(row: JobRow, what: str) -> ProblemError:

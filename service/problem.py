@@ -53,6 +53,9 @@ KINDS: dict[str, Kind] = {
         409, "The result is not there (yet)", "Poll the job until its status is `succeeded`."
     ),
     "lease_lost": Kind(409, "Another attempt owns the job", "Look at the job again."),
+    "pruned": Kind(
+        410, "The evidence was removed", "Submit the job again if you need it; keep the report."
+    ),
     "body_too_large": Kind(
         413,
         "The body is too large",
@@ -84,6 +87,7 @@ KINDS: dict[str, Kind] = {
     "process_died": Kind(
         500, "The process that trains died again and again", "It may need more memory."
     ),
+    "expired": Kind(500, "The deadline passed", "Give the job more time, or run more workers."),
     "max_attempts": Kind(
         500, "The workers of the job were lost too often", "The log of the workers has the rest."
     ),

@@ -58,6 +58,13 @@ class Settings(BaseSettings):
         le=1024**2,
         description="The largest dataset as arrays in memory, in MiB, the same for the workers.",
     )
+    retention_days: float | None = Field(
+        default=None,
+        gt=0,
+        le=100_000,
+        description="After so many days the trials and range test of a finished job are removed; "
+        "its recommendation never is. Default: all is kept.",
+    )
     data_root: Path | None = Field(
         default=None,
         description="The folder below which jobs may name files as their dataset. Not set: none.",

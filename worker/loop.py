@@ -5,6 +5,7 @@ lease is lost nothing it says is stored, and it drops the job.
 """
 
 import logging
+import math
 import queue as queues
 import random
 import threading
@@ -30,6 +31,7 @@ Verb = Callable[[Any, Claim], None]
 """What a worker does to its job: given a connection and the claim."""
 
 _RETRY_SECONDS = 0.5
+_REAP_SECONDS = 5.0
 _PAUSE_SECONDS = 10.0
 _PAGE = 500
 
@@ -46,6 +48,7 @@ class Worker:
     ) -> None:
         self.database, self.settings, self.stop = database, settings, stop
         self.start_child = start_child
+        self._reaped = -math.inf
         self.owner = f"worker-{uuid.uuid4()}"  # fresh for every process: never mistaken for another
 
     def run(self) -> None:
@@ -56,6 +59,17 @@ class Worker:
                 # jitter, so that many idle workers do not ask in step
                 self.stop.wait(self.settings.poll_seconds * random.uniform(0.5, 1.5))
         log.info("%s stops", self.owner)
+
+    def reap(self) -> None:
+        """End the jobs that no worker will end; at most every so often, also during a job."""
+        if time.monotonic() - self._reaped < _REAP_SECONDS:
+            return
+        self._reaped = time.monotonic()
+        try:
+            with self.database.writing() as connection:
+                queue.reap(connection)
+        except DatabaseDownError as error:
+            log.warning("the database does not answer: %s", error)
 
     def work_once(self) -> bool:
         """Claim a job if there is one and see it through; False if there was none."""
@@ -257,6 +271,7 @@ class Supervisor:
         }
 
     def _heartbeat(self) -> JobStatus:
+        self.worker.reap()
         lease = self.settings.lease_seconds
         try:
             with self.database.writing() as connection:

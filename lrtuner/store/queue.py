@@ -54,8 +54,12 @@ def enqueue(
     metadata: dict[str, str],
     priority: int = 100,
     max_attempts: int = 3,
+    deadline_seconds: float | None = None,
 ) -> str:
-    """Accept a job; its id. Lower `priority` runs first, equal ones in order of arrival."""
+    """Accept a job; its id. Lower `priority` runs first, equal ones in order of arrival.
+
+    What is not finished `deadline_seconds` from now expires.
+    """
     job_id = "job_" + base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
     connection.execute(
         sa.insert(jobs).values(
@@ -67,6 +71,7 @@ def enqueue(
             attempt=0,
             max_attempts=max_attempts,
             not_before=0.0,
+            deadline_at=None if deadline_seconds is None else DatabaseClock() + deadline_seconds,
             event_seq=1,
             queued_at=DatabaseClock(),
         )
@@ -102,6 +107,7 @@ def claim(connection: sa.Connection, *, owner: str, lease_seconds: float) -> Cla
                 (waiting.c.status == JobStatus.RUNNING, waiting.c.lease_expires_at),
             )
             <= DatabaseClock(),
+            sa.func.coalesce(waiting.c.deadline_at > DatabaseClock(), sa.true()),
         )
         .order_by(waiting.c.priority, waiting.c.seq)
         .limit(1)
@@ -187,9 +193,14 @@ def cancel(connection: sa.Connection, job_id: str) -> JobStatus:
 def reap(connection: sa.Connection) -> list[str]:
     """End the jobs that no worker will end, and return their ids; safe to run anywhere, any time.
 
-    A job whose attempts are used up becomes `failed`. A cancelling job whose worker is gone becomes
-    `cancelled` rather than being run again.
+    A job whose deadline has passed becomes `expired`, also under a worker, whose next write is then
+    refused. One whose attempts are used up becomes `failed`. A cancelling job whose worker is gone
+    becomes `cancelled` rather than being run again.
     """
+    overdue = sa.and_(
+        jobs.c.status.in_([JobStatus.QUEUED, JobStatus.RUNNING]),
+        jobs.c.deadline_at <= DatabaseClock(),
+    )
     exhausted = sa.and_(
         jobs.c.attempt >= jobs.c.max_attempts,
         sa.or_(jobs.c.status == JobStatus.QUEUED, _abandoned(jobs, JobStatus.RUNNING)),
@@ -197,14 +208,16 @@ def reap(connection: sa.Connection) -> list[str]:
     deserted = _abandoned(jobs, JobStatus.CANCELLING)
     # SKIP LOCKED: another reaper has the row, or its worker is writing and thus alive.
     query = (
-        sa.select(jobs.c.id, jobs.c.status, jobs.c.attempt)
-        .where(ACTIVE, sa.or_(exhausted, deserted))
+        sa.select(jobs.c.id, jobs.c.status, jobs.c.attempt, sa.func.coalesce(overdue, sa.false()))
+        .where(ACTIVE, sa.or_(overdue, exhausted, deserted))
         .order_by(jobs.c.seq)
         .with_for_update(skip_locked=True)
     )
     reaped = []
-    for job_id, status, attempt in connection.execute(query).all():
-        if status == JobStatus.CANCELLING:
+    for job_id, status, attempt, late in connection.execute(query).all():
+        if late:
+            ended = _expire(connection, job_id, JobStatus(status), where=overdue)
+        elif status == JobStatus.CANCELLING:
             message = "Cancelled; its worker is gone"
             ended = _cancelled(connection, job_id, JobStatus.CANCELLING, message, where=deserted)
         else:
@@ -233,6 +246,24 @@ def _cancelled(
         event="job.cancelled",
         message=message,
         where=where,
+    )
+
+
+def _expire(
+    connection: sa.Connection, job_id: str, source: JobStatus, where: sa.ColumnElement[bool]
+) -> bool:
+    message = "The deadline passed before there was a recommendation"
+    error = {"code": "expired", "message": message}
+    return move(
+        connection,
+        job_id,
+        source,
+        JobStatus.EXPIRED,
+        event="job.expired",
+        message=message,
+        data={"error": error},
+        where=where,
+        error=error,
     )
 
 

@@ -30,6 +30,8 @@ class JobRow:
         attempts: how often a worker has taken it.
         timestamps: `queued_at`, `started_at`, ...: when it first entered each state, epoch seconds
             of the database clock, None for states it never was in.
+        deadline_at: when it expires, None if never.
+        pruned_at: when its trials and stages were removed, None while they are there.
     """
 
     id: str
@@ -43,6 +45,8 @@ class JobRow:
     timestamps: dict[str, float | None]
     progress: dict[str, Any] | None
     error: dict[str, Any] | None
+    deadline_at: float | None
+    pruned_at: float | None
 
 
 @dataclass(frozen=True)
@@ -202,6 +206,8 @@ def _job_rows(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Jo
             timestamps={column: row._mapping[column] for column in TIMESTAMPS.values()},
             progress=row.progress,
             error=row.error,
+            deadline_at=row.deadline_at,
+            pruned_at=row.pruned_at,
         )
         for row in rows
     ]

@@ -13,6 +13,7 @@ import math
 
 import sqlalchemy as sa
 
+from lrtuner.lifecycle import FINISHED as _FINISHED
 from lrtuner.lifecycle import JobStatus
 from lrtuner.store.engine import NotStorableError
 
@@ -90,6 +91,7 @@ jobs = sa.Table(
     sa.Column("owner", PlainText()),
     sa.Column("lease_expires_at", Finite()),
     sa.Column("not_before", Finite(), nullable=False),
+    sa.Column("deadline_at", Finite()),  # it has to be finished by then, or it expires
     sa.Column("event_seq", sa.Integer, nullable=False),  # number of the newest event
     sa.Column("progress", Document),
     sa.Column("error", Document),
@@ -101,6 +103,7 @@ jobs = sa.Table(
     sa.Column("succeeded_at", Finite()),
     sa.Column("failed_at", Finite()),
     sa.Column("expired_at", Finite()),
+    sa.Column("pruned_at", Finite()),  # when its evidence was removed
     sa.Index(None, "priority", "seq", sqlite_where=ACTIVE, postgresql_where=ACTIVE),
     sa.Index(None, "status", "seq"),
     sa.Index(None, "name", "seq"),
@@ -174,6 +177,9 @@ datasets = sa.Table(
     sa.Column("uploaded_at", Finite(), nullable=False),
     sqlite_autoincrement=True,
 )
+
+#: The states that a job never leaves, in an order that is always the same.
+FINISHED = sorted(_FINISHED)
 
 #: The column that says when a job entered a state.
 TIMESTAMPS = {

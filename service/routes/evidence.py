@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lrtuner.lifecycle import Stage, TrialState
 from lrtuner.store import EventRow, TrialRow, reading
 from service.dependencies import JobId, Parameters, StorageDep, number_after
-from service.job import not_ready
+from service.job import check_evidence, not_ready
 from service.pages import Page, page_of, utc, utc_or_none
 from service.problem import ProblemError, documented
 
@@ -81,18 +81,19 @@ def list_events(
     return page_of(request, response, [_event(row) for row in shown], next_after)
 
 
-@router.get("/range-test", responses=documented(404, 409, 503))
+@router.get("/range-test", responses=documented(404, 409, 410, 503))
 def show_range_test(job_id: JobId, storage: StorageDep) -> dict[str, Any]:
     """The LR range test: its sweeps, and the range of learning rates read off them."""
     with storage.reading() as connection:
         job = reading.get_job(connection, job_id)
+        check_evidence(job)
         result = reading.get_stage(connection, job_id, Stage.RANGE_TEST)
     if result is None:
         raise not_ready(job, "range test")
     return result
 
 
-@router.get("/trials", responses=documented(400, 404, 422, 503))
+@router.get("/trials", responses=documented(400, 404, 410, 422, 503))
 def list_trials(
     job_id: JobId,
     wanted: Annotated[TrialQuery, Query()],
@@ -103,7 +104,7 @@ def list_trials(
     """The training runs of the job, in the order they were started."""
     after = number_after(wanted.after, first=-1)
     with storage.reading() as connection:
-        reading.get_job(connection, job_id)
+        check_evidence(reading.get_job(connection, job_id))
         rows = reading.list_trials(connection, job_id, after=after, limit=wanted.limit + 1)
     shown = rows[: wanted.limit]
     next_after = str(shown[-1].number) if len(rows) > wanted.limit else None

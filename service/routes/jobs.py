@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 
 from lrtuner.document import verify
 from lrtuner.errors import InvalidInputError
-from lrtuner.job import JobSpec, Key, Text, Value
+from lrtuner.job import JobSpec, Key, Priority, Text, Value
 from lrtuner.lifecycle import JobStatus
 from lrtuner.store import queue, reading
 from service.bodies import body_of
@@ -28,6 +28,8 @@ from service.problem import ProblemError, documented
 from service.wording import shown
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_PRIORITIES: dict[Priority, int] = {"high": 50, "normal": 100, "low": 150}
 
 _LABELS = TypeAdapter(dict[Key, Value])
 
@@ -85,6 +87,8 @@ def submit_job(
             spec=spec.model_dump(mode="json", by_alias=True),
             name=spec.name,
             metadata=spec.metadata,
+            priority=_PRIORITIES[spec.priority],
+            deadline_seconds=spec.deadline_minutes and 60.0 * spec.deadline_minutes,
         )
         row = reading.get_job(connection, job_id)
     job = job_resource(row, settings.public_url)

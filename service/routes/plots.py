@@ -20,7 +20,7 @@ from lrtuner.plots import (
 from service.caching import conditional
 from service.dependencies import JobId, StorageDep
 from service.findings import Findings
-from service.job import not_ready
+from service.job import check_evidence, not_ready
 from service.openapi import NOT_MODIFIED, PICTURE
 from service.problem import documented
 
@@ -96,7 +96,7 @@ PlotName = Annotated[str, Path(json_schema_extra={"enum": list(PLOTS)})]
 @router.get(
     "/plots/{name}.svg",
     response_class=Response,
-    responses={200: PICTURE, 304: NOT_MODIFIED, **documented(404, 409, 503)},
+    responses={200: PICTURE, 304: NOT_MODIFIED, **documented(404, 409, 410, 503)},
 )
 def show_plot(job_id: JobId, name: PlotName, request: Request, storage: StorageDep) -> Response:
     """A picture as SVG.
@@ -113,6 +113,7 @@ def show_plot(job_id: JobId, name: PlotName, request: Request, storage: StorageD
     plot = PLOTS[name]
     with storage.reading() as connection:
         found = Findings(connection, job_id)
+        check_evidence(found.job)
         drawn = plot.draw(found)
     if drawn is None:
         raise not_ready(found.job, plot.what)

@@ -11,14 +11,14 @@ from lrtuner.report.page import SECURITY, page
 from service.caching import conditional
 from service.dependencies import JobId, SettingsDep, StorageDep
 from service.findings import Findings
-from service.job import not_ready
+from service.job import check_evidence, not_ready
 from service.openapi import NOT_MODIFIED
 from service.problem import documented
 from service.routes.plots import PLOTS
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["evidence"])
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {304: NOT_MODIFIED, **documented(404, 409, 503)}
+_ANSWERS: dict[int | str, dict[str, Any]] = {304: NOT_MODIFIED, **documented(404, 409, 410, 503)}
 _CACHING = {"Cache-Control": "private, no-cache"}  # a job goes on; another version says it better
 
 
@@ -52,6 +52,7 @@ def show_report_data(job_id: JobId, request: Request, storage: StorageDep) -> Re
 
 def _begun(found: Findings) -> Findings:
     """The same, once a worker has taken the job or it has ended; else there is no report yet."""
+    check_evidence(found.job)
     if not found.job.attempts and not found.job.status.is_finished:
         raise not_ready(found.job, "report")
     return found
