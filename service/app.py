@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 import lrtuner
 from lrtuner.datasets.limits import MEBIBYTE
@@ -15,6 +16,7 @@ from service import errors
 from service.housekeeping import keep_house
 from service.inspecting import INSPECTIONS_AT_ONCE
 from service.middleware import BodyLimit, RequestContext
+from service.monitoring import HttpMetrics, QueueCollector
 from service.openapi import DESCRIPTION, describer
 from service.routes import ROUTERS, datasets
 from service.settings import Settings
@@ -39,6 +41,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     larger = {datasets.router.prefix: settings.max_upload_mb * MEBIBYTE}
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger=larger)
+    app.state.registry = CollectorRegistry()
+    app.add_middleware(HttpMetrics, registry=app.state.registry)
     app.add_middleware(RequestContext)  # the last one added is the outermost
     # The documented way to extend the description.
     app.openapi = describer(app)  # type: ignore[method-assign]
@@ -49,6 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database = open_database(app.state.settings.database_url)
     app.state.storage = Storage(database)
+    app.state.registry.register(QueueCollector(app.state.storage))
     app.state.inspections = CapacityLimiter(INSPECTIONS_AT_ONCE)
     housekeeping = asyncio.create_task(keep_house(database, app.state.settings))
     try:

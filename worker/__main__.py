@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -47,9 +48,16 @@ def main() -> int:
         database = open_database(settings.database_url)
         if not is_current(database):
             sys.exit(f"{database} is not migrated to this version: run `lrtuner migrate`")
-        Worker(database, settings, stop).run()
+        worker = Worker(database, settings, stop)
+        if settings.metrics_port:
+            worker.meters.serve(settings.metrics_port, settings.metrics_host)
+        worker.run()
     except LRTunerError as error:
         sys.exit(str(error))
+    except OSError as error:
+        if settings.metrics_port and error.errno == errno.EADDRINUSE:
+            sys.exit(f"LRTUNER_METRICS_PORT={settings.metrics_port} is in use already")
+        raise
     return 0
 
 

@@ -19,6 +19,7 @@ from lrtuner.errors import DatabaseDownError, LeaseLostError
 from lrtuner.lifecycle import JobStatus, Stage, TrialState
 from lrtuner.store import Claim, Database, queue, reading
 from worker.journal import storable
+from worker.monitoring import Meters
 from worker.process import Child, described
 from worker.settings import Settings
 
@@ -48,6 +49,7 @@ class Worker:
     ) -> None:
         self.database, self.settings, self.stop = database, settings, stop
         self.start_child = start_child
+        self.meters = Meters()
         self._reaped = -math.inf
         self.owner = f"worker-{uuid.uuid4()}"  # fresh for every process: never mistaken for another
 
@@ -85,7 +87,10 @@ class Worker:
         if claim is None:
             return False
         log.info("job %s attempt %d begins", claim.job_id, claim.attempt)
-        outcome = self._attempt(claim)
+        self.meters.lease_expiries.inc(int(claim.rescued))
+        with self.meters.busy.track_inprogress():
+            outcome = self._attempt(claim)
+        self.meters.attempts.labels(outcome.partition(":")[0]).inc()
         log.info("job %s attempt %d: %s", claim.job_id, claim.attempt, outcome)
         return True
 
@@ -196,6 +201,9 @@ class Supervisor:
 
     def _finish_trial(self, trial: dict[str, Any], *also: Verb) -> None:
         self.in_flight.pop(trial["number"], None)
+        self.worker.meters.trials.labels(trial["state"]).inc()
+        if trial["seconds"] is not None:
+            self.worker.meters.trial_seconds.observe(trial["seconds"])
         finish = partial(
             queue.finish_trial,
             number=trial["number"],

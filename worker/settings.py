@@ -78,6 +78,14 @@ class Settings(BaseSettings):
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
     )
 
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="The port where Prometheus reads the worker, at /metrics. Not set: none.",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="The address of that port.")
+
     @property
     def code_limits(self) -> Limits:
         """What a sandbox may use."""

@@ -22,7 +22,7 @@ from lrtuner.store.records import (
     set_progress,
     start_trial,
 )
-from lrtuner.store.tables import ACTIVE, job_metadata, jobs
+from lrtuner.store.tables import ACTIVE, events, job_metadata, jobs
 from lrtuner.store.transitions import Claim, move, write_event
 
 __all__ = [
@@ -139,6 +139,7 @@ def claim(connection: sa.Connection, *, owner: str, lease_seconds: float) -> Cla
     if row is None:
         return None
     first = row.attempt == 1
+    rescued = not first and _last_change(connection, row.id) not in _HANDED_BACK
     write_event(
         connection,
         row.id,
@@ -155,7 +156,24 @@ def claim(connection: sa.Connection, *, owner: str, lease_seconds: float) -> Cla
         lease_seconds=lease_seconds,
         started_at=row.started_at,
         elapsed_seconds=row.elapsed_seconds,
+        rescued=rescued,
     )
+
+
+_HANDED_BACK = ("job.released", "job.retried")
+
+
+def _last_change(connection: sa.Connection, job_id: str) -> str | None:
+    """The kind of the event before the newest that tells of a change of hands."""
+    kinds = ("job.started", "job.rescued", *_HANDED_BACK)
+    query = (
+        sa.select(events.c.kind)
+        .where(events.c.job_id == job_id, events.c.kind.in_(kinds))
+        .order_by(events.c.seq.desc())
+        .limit(1)
+    )
+    kind: str | None = connection.execute(query).scalar_one_or_none()
+    return kind
 
 
 def cancel(connection: sa.Connection, job_id: str) -> JobStatus:

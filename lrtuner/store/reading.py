@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from lrtuner.errors import InvalidInputError, NotFoundError
 from lrtuner.lifecycle import JobStatus, Stage, TrialState
+from lrtuner.store.engine import DatabaseClock
 from lrtuner.store.tables import (
     TIMESTAMPS,
     events,
@@ -129,6 +130,31 @@ def list_jobs(
     shown = rows[:limit]
     more = len(rows) > limit
     return Page(_job_rows(connection, shown), _cursor(shown[-1].seq) if more else None)
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """How many jobs there are in each state, and how long the oldest of those that wait does."""
+
+    jobs: dict[JobStatus, int]
+    oldest_seconds: float
+
+
+def queue_state(connection: sa.Connection) -> QueueState:
+    """How full the queue is. A job that was handed back waits from when it may run again."""
+    counted = sa.select(jobs.c.status, sa.func.count()).group_by(jobs.c.status)
+    # max() of two columns has another name in each database
+    ready = sa.case(
+        (jobs.c.not_before > jobs.c.queued_at, jobs.c.not_before), else_=jobs.c.queued_at
+    )
+    waiting = sa.select(DatabaseClock() - sa.func.min(ready)).where(
+        jobs.c.status == JobStatus.QUEUED
+    )
+    oldest = connection.execute(waiting).scalar_one()
+    return QueueState(
+        jobs={JobStatus(status): number for status, number in connection.execute(counted)},
+        oldest_seconds=max(0.0, oldest or 0.0),
+    )
 
 
 def list_events(

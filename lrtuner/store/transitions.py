@@ -21,6 +21,7 @@ class Claim:
         lease_seconds: how long each heartbeat or write keeps others away.
         started_at: when the first attempt started, epoch seconds of the database clock.
         elapsed_seconds: database time between `started_at` and this claim.
+        rescued: taken over because the lease of the attempt before had run out.
     """
 
     job_id: str
@@ -30,6 +31,7 @@ class Claim:
     lease_seconds: float
     started_at: float
     elapsed_seconds: float
+    rescued: bool = False
 
 
 def fenced_update(connection: sa.Connection, claim: Claim, **values: Any) -> int:

@@ -2,7 +2,9 @@
 
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 import lrtuner
@@ -56,6 +58,7 @@ def index(settings: SettingsDep) -> Index:
         "job_schema": "/v1/schema/job.json",
         "health": "/healthz",
         "readiness": "/readyz",
+        "metrics": "/metrics",
     }
     links = {name: f"{settings.public_url}{path}" for name, path in paths.items()}
     return Index(version=lrtuner.__version__, links=links)
@@ -72,6 +75,19 @@ def show_readiness(storage: StorageDep) -> Readiness:
     """Whether jobs can be taken: the database answers and has this version's schema."""
     storage.check()
     return Readiness(database=storage.kind)
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **documented()},
+)
+def show_metrics(request: Request) -> Response:
+    """Requests, jobs by status and the age of the queue, as Prometheus reads them.
+
+    Each process counts its own requests; what is read from the database is the same in all.
+    """
+    return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/problems/{code}", responses=documented(404))

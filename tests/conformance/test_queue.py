@@ -165,3 +165,17 @@ def test_the_reaper_leaves_living_jobs_alone(store):
     store.enqueue()
     store.claim(lease_seconds=-1)  # expired, but with attempts left
     assert store.do(queue.reap) == []
+
+
+def test_a_claim_tells_a_rescue_from_a_job_that_was_handed_back(store):
+    job_id = store.enqueue()
+    claim = store.claim()
+    assert not claim.rescued
+    store.do(queue.release, claim)
+    claim = store.claim()
+    assert not claim.rescued
+    store.expire_lease(job_id)
+    claim = store.claim()
+    assert claim.rescued
+    store.do(queue.retry, claim, error={}, delay_seconds=0)
+    assert not store.claim().rescued

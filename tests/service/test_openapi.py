@@ -31,6 +31,7 @@ ROUTES = {
     ("get", "/v1/schema/{name}.json"): {"200", "404"},
     ("get", "/problems/{code}"): {"200", "404"},
     ("get", "/healthz"): {"200"},
+    ("get", "/metrics"): {"200"},
     ("get", "/readyz"): {"200", "503"},
     ("get", "/"): {"200"},
 }

@@ -161,6 +161,45 @@ def test_a_job_goes_all_the_way(database, database_url):
     assert not worker_of(database, database_url).work_once()
 
 
+def test_what_prometheus_reads_of_a_worker(database, database_url, monkeypatch):
+    worker = worker_of(database, database_url)
+    trial = {
+        "number": 0,
+        "state": "complete",
+        "seconds": 2.5,
+        "phase": "search",
+        "purpose": "final",
+    }
+    trial |= {"arm": "a", "value": 0.5, "cost": 1.0, "error": None}
+    trial |= {"schedule": {"peak_lr": 0.1, "body": {"family": "constant"}}}
+    progress = {"phase": "search"}
+    messages = [
+        {"type": "trial_started", "trial": trial | {"state": "running"}},
+        {"type": "trial_finished", "trial": trial, "progress": progress},
+        {"type": "failed", "error": {"code": "job_failed", "message": "no: never"}},
+    ]
+
+    class Scripted:
+        def __init__(self, order):
+            self.messages = iter(messages)
+
+        def next_message(self, timeout):
+            return next(self.messages)
+
+        def end(self):
+            return 0
+
+    worker.start_child = Scripted
+    submit(database)
+    assert worker.work_once()
+    read = worker.meters.registry.get_sample_value
+    assert read("lrtuner_worker_attempts_total", {"outcome": "failed"}) == 1
+    assert read("lrtuner_worker_trials_total", {"state": "complete"}) == 1
+    assert read("lrtuner_worker_trial_seconds_sum") == 2.5
+    assert read("lrtuner_worker_lease_expiries_total") == 0
+    assert read("lrtuner_worker_busy") == 0
+
+
 def test_a_cancel_is_noticed_within_two_seconds(database, database_url):
     job_id = submit(database, **ENDLESS)
     with working(worker_of(database, database_url)):
