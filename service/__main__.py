@@ -12,6 +12,7 @@ import uvicorn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from lrtuner import logs
 from lrtuner.errors import LRTunerError
 from lrtuner.store import open_database
 from service.app import create_app
@@ -34,9 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse("; ".join(_setting_problem(problem) for problem in error.errors()))
     except (LRTunerError, OSError) as error:
         return _refuse(str(error))
-    # Everything to stderr, in one format; the server's own set-up is left out below.
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # says nothing new at each check
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # Everything in one format: the server's own set-up is left out below.
+    logs.configure(settings.log_level, settings.log_format)
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from lrtuner.errors import DatabaseDownError, LRTunerError
 from service.explain import parameter_problems
-from service.problem import KINDS, REQUEST_ID, ProblemError, problem_response
+from service.problem import KINDS, ProblemError, problem_response
 from service.routes import ROUTERS
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def _problem(request: Request, error: ProblemError) -> Response:
 def _core_error(request: Request, error: LRTunerError) -> Response:
     if isinstance(error, DatabaseDownError):
         # Its message holds the address of the database.
-        _log.warning("request %s: %s", request.scope[REQUEST_ID], error)
+        _log.warning("%s", error)
         detail = "The database does not answer. What was asked may or may not have been done."
         return problem_response(request.scope, error.code, detail)
     if KINDS[error.code].status >= 500:

@@ -3,12 +3,13 @@
 import logging
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lrtuner import logs
 from service.problem import REQUEST_ID, ProblemError, problem_response
 
 _log = logging.getLogger(__name__)
@@ -40,17 +41,23 @@ class RequestContext:
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
+        with logs.about(request_id=request_id):
+            await self._answer(scope, receive, send_with_id, lambda: started)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, started: Callable[[], bool]
+    ) -> None:
         try:
-            await self.app(scope, receive, send_with_id)
+            await self.app(scope, receive, send)
         except ClientDisconnect:
             return  # nobody is left to answer
         except Exception:
-            _log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
-            if started:
+            _log.exception("failed: %s %s", scope["method"], scope["path"])
+            if started():
                 raise  # half a response is out; the server has to cut the connection
             detail = "The service failed to handle this request; its log has the details."
             response = problem_response(scope, "internal", detail)
-            await response(scope, receive, send_with_id)
+            await response(scope, receive, send)
 
 
 class BodyLimit:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lrtuner.logs import Style
+
 
 def _default_database(validated: dict[str, Any]) -> str:
     return f"sqlite:///{validated['data_dir'] / 'lrtuner.db'}"
@@ -57,6 +59,12 @@ class Settings(BaseSettings):
         ge=1,
         le=1024**2,
         description="The largest dataset as arrays in memory, in MiB, the same for the workers.",
+    )
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
+    )
+    log_format: Style = Field(
+        default="text", description="A line of text or of JSON for each thing that is logged."
     )
     retention_days: float | None = Field(
         default=None,

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import errno
-import logging
 import os
 import signal
 import sys
@@ -12,6 +11,7 @@ import threading
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from lrtuner import logs
 from lrtuner.errors import LRTunerError
 from lrtuner.store import open_database
 from lrtuner.store.migrate import is_current
@@ -31,10 +31,7 @@ def main() -> int:
         settings = Settings()
     except ValidationError as error:
         sys.exit("\n".join(map(_setting_problem, error.errors())))
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each look at the schema
+    logs.configure(settings.log_level, settings.log_format)
     if settings.sandbox:
         with contextlib.suppress(OSError):
             # the address of the database is not to be read by others of this user

@@ -5,7 +5,6 @@ It has no database. It ends when its stdin does, so that it never outlives its s
 
 import contextlib
 import json
-import logging
 import os
 import resource
 import sys
@@ -20,6 +19,7 @@ from typing import Any, TextIO
 import torch
 from pydantic import ValidationError
 
+from lrtuner import logs
 from lrtuner.errors import JobFailedError, LRTunerError
 from lrtuner.evidence import Progress, TrialRecord
 from lrtuner.job import JobSpec
@@ -69,9 +69,9 @@ class PipeJournal:
 
 def main() -> int:
     """Train the job on stdin; 0 when it ended as a job may end, also as a failed one."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     out = _private_stdout()
     order = json.loads(sys.stdin.readline())
+    logs.configure(**order["log"])
     threading.Thread(target=_exit_at_eof, daemon=True).start()
     _limit_memory(order["memory_limit_mb"])
     journal = PipeJournal(out)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from lrtuner import logs
 from lrtuner.errors import DatabaseDownError, LeaseLostError
 from lrtuner.lifecycle import JobStatus, Stage, TrialState
 from lrtuner.store import Claim, Database, queue, reading
@@ -86,12 +87,15 @@ class Worker:
             return False
         if claim is None:
             return False
-        log.info("job %s attempt %d begins", claim.job_id, claim.attempt)
         self.meters.lease_expiries.inc(int(claim.rescued))
-        with self.meters.busy.track_inprogress():
+        with (
+            logs.about(job_id=claim.job_id, attempt=claim.attempt),
+            self.meters.busy.track_inprogress(),
+        ):
+            log.info("begins")
             outcome = self._attempt(claim)
+            log.info("%s", outcome)
         self.meters.attempts.labels(outcome.partition(":")[0]).inc()
-        log.info("job %s attempt %d: %s", claim.job_id, claim.attempt, outcome)
         return True
 
     def _attempt(self, claim: Claim) -> str:
@@ -99,7 +103,7 @@ class Worker:
         try:
             return supervisor.run()
         except Exception as error:  # a fault of ours must not take the worker along
-            log.exception("job %s attempt %d broke off", claim.job_id, claim.attempt)
+            log.exception("broke off")
             told = {
                 "code": "internal_error",
                 "message": storable(f"{type(error).__name__}: {error}"),
@@ -225,7 +229,7 @@ class Supervisor:
         """Record that the child died; True when the job is given up."""
         self.crashes += 1
         reason = described(status)
-        log.warning("job %s: %s", self.claim.job_id, reason)
+        log.warning("%s", reason)
         # of runs that train together the first is taken to be at fault; the others begin again
         trial = next(iter(self.in_flight.values()), None)
         self.in_flight.clear()
@@ -264,6 +268,7 @@ class Supervisor:
             "trials": trials,
             "elapsed_seconds": self.claim.elapsed_seconds + time.monotonic() - self.began,
             "device": self.settings.device,
+            "log": {"level": self.settings.log_level, "style": self.settings.log_format},
             "public_url": self.settings.public_url,
             "memory_limit_mb": self.settings.memory_limit_mb,
             "sandbox": self._sandbox(),

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lrtuner.logs import Style
 from lrtuner.store import url_from_environment
 from worker.sandbox.limits import Limits
 
@@ -76,6 +77,9 @@ class Settings(BaseSettings):
     )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
+    )
+    log_format: Style = Field(
+        default="text", description="A line of text or of JSON for each thing that is logged."
     )
 
     metrics_port: int | None = Field(
