@@ -8,12 +8,13 @@ from fastapi import FastAPI
 
 import lrtuner
 from lrtuner.datasets.limits import MEBIBYTE
+from lrtuner.projects import Limits
 from lrtuner.store import open_database
 from service import errors
 from service.inspecting import INSPECTIONS_AT_ONCE
 from service.middleware import BodyLimit, RequestContext
 from service.openapi import DESCRIPTION, describer
-from service.routes import ROUTERS, datasets
+from service.routes import ROUTERS, code, datasets
 from service.settings import Settings
 from service.storage import Storage
 
@@ -34,7 +35,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    larger = {datasets.router.prefix: settings.max_upload_mb * MEBIBYTE}
+    larger = {
+        datasets.router.prefix: settings.max_upload_mb * MEBIBYTE,
+        code.router.prefix: Limits().archive_bytes,
+    }
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger=larger)
     app.add_middleware(RequestContext)  # the last one added is the outermost
     # The documented way to extend the description.

@@ -39,6 +39,11 @@ KINDS: dict[str, Kind] = {
         "The cursor is not valid",
         "Pass `next_after` of the page before as `after`.",
     ),
+    "turned_off": Kind(
+        403,
+        "The operator of this service has not turned this on",
+        "The detail names the setting that does it.",
+    ),
     "not_found": Kind(404, "There is no such thing", "Check the path and the id."),
     "method_not_allowed": Kind(
         405, "The method is not allowed here", "The Allow header lists the methods that are."
@@ -57,7 +62,7 @@ KINDS: dict[str, Kind] = {
         413,
         "The body is too large",
         "Send less; the limit is the setting LRTUNER_MAX_BODY_BYTES, of uploads "
-        "LRTUNER_MAX_UPLOAD_MB.",
+        "LRTUNER_MAX_UPLOAD_MB; of projects of code it is fixed.",
     ),
     "unsupported_media_type": Kind(
         415, "The body has the wrong media type", "Send `Content-Type: application/json`."
@@ -70,6 +75,9 @@ KINDS: dict[str, Kind] = {
     ),
     "invalid_dataset": Kind(
         422, "The dataset is not valid", "`errors` says where in the file; correct it there."
+    ),
+    "invalid_code": Kind(
+        422, "The project of code is not valid", "`errors` says which entry; correct it there."
     ),
     "horizon_mismatch": Kind(
         422, "The schedule is for another number of steps", "Rescale it, or change the training."
@@ -116,6 +124,13 @@ class ProblemError(Exception):
         self.detail = detail
         self.errors = errors
         self.headers = headers
+
+
+def field_problem(code: str, field: str, reason: str) -> ProblemError:
+    """The answer to a body of which one field, by its dotted name, is wrong."""
+    message = f"{field}: {reason}"
+    entry = {"pointer": "/" + field.replace(".", "/"), "field": field, "message": message}
+    return ProblemError(code, f"{message}.", errors=[entry])
 
 
 class FieldProblem(BaseModel):

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lrtuner.sources.code import AllowedList
+
 
 def _default_database(validated: dict[str, Any]) -> str:
     return f"sqlite:///{validated['data_dir'] / 'lrtuner.db'}"
@@ -61,4 +63,14 @@ class Settings(BaseSettings):
     data_root: Path | None = Field(
         default=None,
         description="The folder below which jobs may name files as their dataset. Not set: none.",
+    )
+    code: bool = Field(
+        default=False,
+        description="Accept projects of code, and jobs whose model is one. Set it for the workers, "
+        "too: it is they who run the code.",
+    )
+    entrypoints: AllowedList = Field(
+        default="",
+        description="The functions that a job may name as its model: `package.module:function` or "
+        "`package.*`, separated by commas; the same for the workers. Not set: none.",
     )

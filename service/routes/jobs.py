@@ -12,6 +12,7 @@ from lrtuner.lifecycle import JobStatus
 from lrtuner.store import queue, reading
 from service.bodies import body_of
 from service.caching import conditional
+from service.code import check_code
 from service.dependencies import (
     JobId,
     Parameters,
@@ -67,7 +68,7 @@ class JobFilter(Parameters):
 @router.post(
     "",
     status_code=202,
-    responses={202: ACCEPTED, **documented(400, 413, 415, 422, 503)},
+    responses={202: ACCEPTED, **documented(400, 403, 413, 415, 422, 503)},
     openapi_extra=request_body(JobSpec),
 )
 def submit_job(
@@ -79,6 +80,7 @@ def submit_job(
     """Submit a job. Once the 202 is there, the job is in the database and will be run."""
     _check_baseline(spec)
     with storage.writing() as connection:
+        check_code(connection, spec, settings)
         spec = settled(connection, spec, settings)
         job_id = queue.enqueue(
             connection,

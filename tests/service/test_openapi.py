@@ -10,7 +10,7 @@ from service.settings import Settings
 
 DATABASE = {"503"}
 ROUTES = {
-    ("post", "/v1/jobs"): {"202", "400", "413", "415", "422"} | DATABASE,
+    ("post", "/v1/jobs"): {"202", "400", "403", "413", "415", "422"} | DATABASE,
     ("get", "/v1/jobs"): {"200", "400", "422"} | DATABASE,
     ("get", "/v1/jobs/{job_id}"): {"200", "304", "404"} | DATABASE,
     ("post", "/v1/jobs/{job_id}/cancel"): {"200", "202", "404", "409"} | DATABASE,
@@ -26,6 +26,11 @@ ROUTES = {
     ("get", "/v1/datasets/{dataset_id}"): {"200", "404"} | DATABASE,
     ("head", "/v1/datasets/{dataset_id}"): {"200", "404"} | DATABASE,
     ("delete", "/v1/datasets/{dataset_id}"): {"204", "404", "409"} | DATABASE,
+    ("post", "/v1/code"): {"200", "201", "403", "413", "415", "422", "507"} | DATABASE,
+    ("get", "/v1/code"): {"200", "400", "422"} | DATABASE,
+    ("get", "/v1/code/{code_id}"): {"200", "404"} | DATABASE,
+    ("head", "/v1/code/{code_id}"): {"200", "404"} | DATABASE,
+    ("delete", "/v1/code/{code_id}"): {"204", "404", "409"} | DATABASE,
     ("get", "/v1/families"): {"200"},
     ("get", "/v1/exports"): {"200"},
     ("get", "/v1/schema/{name}.json"): {"200", "404"},
