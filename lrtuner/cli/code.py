@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode=None,
         help="Look at your own uploaded code.",
-        epilog="Code is uploaded with a job:  lrtuner submit job.json --code .",
+        epilog="Example:  lrtuner code list; upload it with  lrtuner submit job.json --code .",
     )
     group.command("list", epilog="Example:  lrtuner code list")(list_code)
     group.command("show", epilog="Example:  lrtuner code show sha256:9f...")(show)
