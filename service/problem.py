@@ -39,6 +39,12 @@ KINDS: dict[str, Kind] = {
         "The cursor is not valid",
         "Pass `next_after` of the page before as `after`.",
     ),
+    "unauthorized": Kind(
+        401, "An API key is needed", "Send a valid one: `Authorization: Bearer lrt_...`."
+    ),
+    "missing_scope": Kind(
+        403, "The API key may not do this", "The detail names the scope that the key needs."
+    ),
     "turned_off": Kind(
         403,
         "The operator of this service has not turned this on",
@@ -200,6 +206,13 @@ def _documented(status: int) -> dict[str, Any]:
         "description": "Problem: " + ", ".join(f"`{code}`" for code in codes),
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
+    if status == 401:
+        described["headers"] = {
+            "WWW-Authenticate": {
+                "description": "`Bearer` (RFC 6750).",
+                "schema": {"type": "string"},
+            }
+        }
     if status == 503:
         described["headers"] = {
             "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}

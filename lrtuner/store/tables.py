@@ -6,6 +6,7 @@
           ├─ stages            results of finished stages: where another attempt goes on
           └─ recommendations   the published text, at most one per job
     datasets, code             what was uploaded, by the hash of its content
+    api_keys                   who may use the service, by the hash of a secret
 
 All times are epoch seconds of the database clock.
 """
@@ -192,6 +193,19 @@ code = sa.Table(
     sa.Column("unpacked_bytes", sa.BigInteger, nullable=False),
     sa.Column("files", Document, nullable=False),  # [path, bytes] each
     sqlite_autoincrement=True,
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", PlainText(), primary_key=True),
+    sa.Column("name", PlainText(200), nullable=False),
+    sa.Column("digest", PlainText(), nullable=False),
+    sa.Column("scopes", Document, nullable=False),
+    sa.Column("created_at", Finite(), nullable=False),
+    sa.Column("expires_at", Finite()),
+    sa.Column("revoked_at", Finite()),
+    sa.Column("last_used_at", Finite()),
 )
 
 #: The column that says when a job entered a state.

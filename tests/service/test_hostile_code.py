@@ -12,7 +12,7 @@ from tests.service.barrage import sent, tree
 from tests.service.conftest import Checked
 from tests.service.hostile_code import ARCHIVES, GOOD, NAMES, PLAIN
 
-UPLOADS: dict = {name: (body, {}) for name, body in ARCHIVES.items()}
+UPLOADS: dict[str, tuple[bytes, dict[str, str]]] = {name: (body, {}) for name, body in ARCHIVES.items()}
 UPLOADS |= {f"called {name!r:.40}": (PLAIN, {"filename": name}) for name in NAMES}
 
 #: Also through the process that checks uploads, which costs a second each.
