@@ -3,7 +3,9 @@
 processes  supervisor         serve, api, worker, migrate
 jobs  follow  progress        submit, wait, status, cancel, download, jobs
 find                          find
+code                          code list, code show; submit --code
 datasets                      datasets upload, datasets list, datasets show
+keys                          keys create, keys list, keys revoke
 configs  drawing              export, check, show
 output                        what is said where, exit codes
 """
@@ -15,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from lrtuner import __version__
-from lrtuner.cli import configs, datasets, find, jobs, processes
+from lrtuner.cli import code, configs, datasets, find, jobs, keys, processes
 from lrtuner.cli.output import exit_code, note, say
 from lrtuner.client import ServerUnreachableError
 from lrtuner.errors import LRTunerError
@@ -82,7 +84,9 @@ def lrtuner(
 jobs.register(app)
 find.register(app)
 datasets.register(app)
+code.register(app)
 configs.register(app)
+keys.register(app)
 processes.register(app)
 
 

@@ -4,7 +4,8 @@
     tables       what is kept
     queue        the verbs that change a job: enqueue, claim, heartbeat, succeed, cancel, reap...
     reading      the queries behind the API
-    datasets     what was uploaded
+    uploads      what was uploaded: datasets and code
+    keys         who may use the service
     retention    evidence that is kept no longer
     migrate      bring a database to this version's schema
 
