@@ -6,8 +6,10 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lrtuner.logs import Style
+from lrtuner.sources.code import AllowedList
 from lrtuner.store import url_from_environment
 from worker.sandbox.limits import Limits
+from worker.sandbox.walls import WantedWalls
 
 
 class Settings(BaseSettings):
@@ -74,6 +76,19 @@ class Settings(BaseSettings):
     )
     code_processes: int = Field(
         default=128, ge=1, description="Most processes and threads of a sandbox."
+    )
+    code: bool = Field(
+        default=False, description="Run projects of code that were uploaded, each in a sandbox."
+    )
+    code_walls: WantedWalls = Field(
+        default="network-namespace|seccomp,mount-namespace|landlock",
+        description="Walls without which no uploaded code is run, separated by commas; `a|b` wants "
+        "one of the two.",
+    )
+    entrypoints: AllowedList = Field(
+        default="",
+        description="The functions that a job may name as its model: `package.module:function` or "
+        "`package.*`, separated by commas; the same for the API. Not set: none.",
     )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."

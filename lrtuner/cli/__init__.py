@@ -2,7 +2,7 @@
 
 processes  supervisor         serve, api, worker, migrate
 jobs  follow  progress        submit, wait, status, cancel, download, jobs
-find                          find
+find  check_task  here        find, check-task
 code                          code list, code show; submit --code
 datasets                      datasets upload, datasets list, datasets show
 keys                          keys create, keys list, keys revoke
@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from lrtuner import __version__
-from lrtuner.cli import code, configs, datasets, find, jobs, keys, processes
+from lrtuner.cli import check_task, code, configs, datasets, find, jobs, keys, processes
 from lrtuner.cli.output import exit_code, note, say
 from lrtuner.client import ServerUnreachableError
 from lrtuner.errors import LRTunerError
@@ -83,6 +83,7 @@ def lrtuner(
 
 jobs.register(app)
 find.register(app)
+check_task.register(app)
 datasets.register(app)
 code.register(app)
 configs.register(app)

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -22,8 +23,9 @@ from lrtuner.objective import Target
 from lrtuner.range_test import Sweep
 from lrtuner.strict import Strict
 from worker.journal import storable
-from worker.sandbox.errors import CodeError
+from worker.sandbox.errors import WALL_MISSING, CodeError
 from worker.sandbox.process import Sandbox
+from worker.sandbox.walls import not_standing
 from worker.trainer import Compared
 from worker.training import Run
 
@@ -93,17 +95,29 @@ class SandboxedTask:
         spec: the job.
         start: starts a sandbox with the entry and payload that it is given.
         device: where to train, as torch names it.
+        project: the folder of the user's code, which the sandbox may read.
+        wanted: walls without which nothing is run (see `worker.sandbox.walls`).
 
     Raises:
-        CodeError: the task could not be built, or says of itself what cannot be.
+        CodeError: a wall is missing, the task could not be built, or says of itself what cannot be.
     """
 
     def __init__(
-        self, spec: JobSpec, start: Callable[[str, dict[str, Any]], Sandbox], device: str = "cpu"
+        self,
+        spec: JobSpec,
+        start: Callable[[str, dict[str, Any]], Sandbox],
+        device: str = "cpu",
+        *,
+        project: Path | None = None,
+        wanted: str = "",
     ) -> None:
         self.spec = spec
-        self._start = start
-        self._payload = {"spec": json.loads(spec.model_dump_json()), "device": device}
+        self._start, self._wanted = start, wanted
+        self._payload = {
+            "spec": json.loads(spec.model_dump_json(by_alias=True)),
+            "device": device,
+            "project": str(project) if project else None,
+        }
         self._sandbox: Sandbox | None = None
         self._number = 0
         self._facts: Facts | None = None
@@ -228,11 +242,19 @@ class SandboxedTask:
         self.close()
         self._sandbox = self._start(SERVE, self._payload)
         self.walls, self.warnings = self._sandbox.walls, self._sandbox.warnings
+        self._check_walls(self._sandbox)  # nothing of the code has run before the first question
         self._send("describe", {})
         facts = self._answer(_FACTS, 0)
         self._check(None if self._facts in (None, facts) else "another task than before")
         self._facts = facts
         return self._sandbox
+
+    def _check_walls(self, sandbox: Sandbox) -> None:
+        missing = not_standing(self._wanted, sandbox.walls)
+        if missing:
+            why = "; ".join(f"{name}: {reason}" for name, reason in sandbox.missing.items())
+            told = f"code is not run here without {', '.join(missing)} (LRTUNER_CODE_WALLS); {why}"
+            raise CodeError(WALL_MISSING, storable(told))
 
     def _ask(self, what: str, **asked: Any) -> None:
         self._running()

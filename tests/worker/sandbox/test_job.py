@@ -3,6 +3,7 @@
 import pytest
 
 from lrtuner.lifecycle import JobStatus
+from tests.worker.code.conftest import STEPPED, project, uploaded
 from tests.worker.test_loop import events_of, job_of, recommendation_of, submit, worker_of
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -31,7 +32,20 @@ def test_a_job_on_a_file_is_not_sandboxed_and_says_so(database, database_url):
     assert worker_of(database, database_url, sandbox=True).work_once()
     job = job_of(database, job_id)
     assert job.status is JobStatus.FAILED
-    assert "a sandbox (LRTUNER_SANDBOX) has no path files yet" in job.error["message"]
+    assert "a sandbox has no path files yet" in job.error["message"]
+
+
+@ON_SQLITE
+def test_uploaded_code_is_trained_where_the_operator_says_so(database, database_url, tmp_path):
+    folder = project(tmp_path / "wine", "import helper\n" + STEPPED, helper="")
+    code = {"model": {"source": "code", "id": uploaded(tmp_path, folder)}}
+    code |= {"dataset": {"source": "code"}, **SHORTEST}
+    job_id = submit(database, **code)
+    assert worker_of(database, database_url, data_dir=tmp_path, code=True).work_once()
+    job = job_of(database, job_id)
+    assert job.status is JobStatus.SUCCEEDED, job.error
+    environment = next(e for e in events_of(database, job_id) if e.kind == "environment")
+    assert "watcher" in environment.data["walls"]
 
 
 @pytest.mark.slow
