@@ -3,17 +3,18 @@
 import resource
 
 
-def confine(memory_bytes: int, seconds: int) -> None:
-    """Limit this process for the rest of its life; it can write no file, nor dump its core.
+def confine(memory_bytes: int, seconds: int, file_bytes: int = 0) -> None:
+    """Limit this process for the rest of its life; it cannot dump its core.
 
     Args:
         memory_bytes: most data in memory.
         seconds: of processor time.
+        file_bytes: of any file that it writes.
     """
     for limit, value in (
         (resource.RLIMIT_DATA, memory_bytes),
         (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (value, value))

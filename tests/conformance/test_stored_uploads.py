@@ -1,6 +1,7 @@
 """What is known of uploads, of every kind, on both databases."""
 
 import pytest
+import sqlalchemy as sa
 
 from lrtuner.errors import ConflictError, NotFoundError
 from lrtuner.lifecycle import JobStatus
@@ -82,6 +83,18 @@ def test_what_an_unfinished_job_uses_is_kept(store, kind):
     store.do(queue.cancel, job_id)
     assert store.job(job_id).status is JobStatus.CANCELLED
     store.do(kind.delete, ID)
+
+
+def test_what_a_submission_holds_cannot_be_deleted_before_its_end(store, kind):
+    if store.database.url.get_backend_name() == "sqlite":
+        pytest.skip("it has one writer at a time anyway")
+    add(store, kind)
+    with store.database.writing() as submitting:
+        assert kind.find(submitting, ID, hold=True)
+        with store.database.writing() as deleting:
+            deleting.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
+            with pytest.raises(sa.exc.OperationalError):
+                kind.delete(deleting, ID)
 
 
 def test_the_files_of_code(store):

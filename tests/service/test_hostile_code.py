@@ -12,10 +12,10 @@ from tests.service.barrage import sent, tree
 from tests.service.conftest import Checked
 from tests.service.hostile_code import ARCHIVES, GOOD, NAMES, PLAIN
 
-UPLOADS: dict[str, tuple[bytes, dict[str, str]]] = {
-    name: (body, {}) for name, body in ARCHIVES.items()
+UPLOADS = {
+    **{name: (body, {}) for name, body in ARCHIVES.items()},
+    **{f"called {name!r:.40}": (PLAIN, {"filename": name}) for name in NAMES},
 }
-UPLOADS |= {f"called {name!r:.40}": (PLAIN, {"filename": name}) for name in NAMES}
 
 #: Also through the process that checks uploads, which costs a second each.
 APART = ["bomb", "too many entries", "out of the folder", "nested deeply", "a number without end"]
@@ -120,6 +120,15 @@ def test_sizes_are_counted_and_not_believed(tmp_path):
     with pytest.raises(InvalidCodeError, match="more than 100 bytes"):
         contents(tmp_path / "a.zip", Limits(archive_bytes=100))
     assert contents(tmp_path / "a.zip") == [("lrtune.py", len(GOOD))]
+
+
+def test_what_is_written_is_counted_whatever_the_directory_said(tmp_path, monkeypatch):
+    (tmp_path / "a.zip").write_bytes(PLAIN)
+    unchecked = lambda opened, _limits, total: opened.infolist()  # noqa: E731
+    monkeypatch.setattr("lrtuner.projects.unpacking.zipped.files", unchecked)
+    with pytest.raises(InvalidCodeError, match="more than 20 bytes"):
+        unpack(tmp_path / "a.zip", tmp_path / "project", Limits(total_bytes=20))
+    assert (tmp_path / "project" / "lrtune.py").stat().st_size <= 20
 
 
 def test_harmless_oddities_are_taken(tmp_path):
