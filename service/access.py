@@ -17,8 +17,16 @@ Scopes = frozenset[Scope]
 
 EVERYTHING: Scopes = frozenset(Scope)
 
-#: What tells nothing that is not in the documentation.
-_PUBLIC = {"/", "/healthz", "/readyz", "/problems/{code}", "/v1/schema/{name}.json"}
+#: What tells nothing that is not in the documentation; of the metrics, how much there is to do. They
+#: have to be there when the database, which knows the keys, is not.
+_PUBLIC = {
+    "/",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/problems/{code}",
+    "/v1/schema/{name}.json",
+}
 
 #: What proxies add to a request; a loopback address behind one is no protection.
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")

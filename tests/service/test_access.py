@@ -16,7 +16,7 @@ from tests.service.conftest import served, started
 ID = "sha256:" + "0" * 64
 CODE_JOB = SMALLEST_JOB | {"model": {"source": "code", "id": ID}}
 
-PUBLIC = {"/", "/healthz", "/readyz", "/problems/{code}", "/v1/schema/{name}.json"}
+PUBLIC = {"/", "/healthz", "/readyz", "/metrics", "/problems/{code}", "/v1/schema/{name}.json"}
 NEEDED = {
     ("post", "/v1/jobs"): {Scope.SUBMIT},
     ("post", "/v1/jobs/{job_id}/cancel"): {Scope.SUBMIT},

@@ -10,7 +10,7 @@ from service.settings import Settings
 
 DATABASE = {"503"}
 ACCESS = {"401", "403", "503"}
-PUBLIC = {"/", "/healthz", "/readyz", "/problems/{code}", "/v1/schema/{name}.json"}
+PUBLIC = {"/", "/healthz", "/readyz", "/metrics", "/problems/{code}", "/v1/schema/{name}.json"}
 ROUTES = {
     ("post", "/v1/jobs"): {"202", "400", "403", "413", "415", "422"} | DATABASE,
     ("get", "/v1/jobs"): {"200", "400", "422"} | DATABASE,
