@@ -7,11 +7,11 @@ One JSON object on stdout: `{"inspection": ...}` or `{"problem": ..., "where": .
 
 import argparse
 import json
-import resource
 import sys
 from pathlib import Path
 from typing import Any
 
+from lrtuner.confinement import confine
 from lrtuner.datasets import FORMATS, Format, Limits, Options, inspect
 from lrtuner.datasets.limits import MEBIBYTE
 from lrtuner.errors import InvalidDatasetError, LRTunerError
@@ -32,11 +32,7 @@ def main() -> int:
     parser.add_argument("--array-bytes", type=int, default=Limits().array_bytes)
     parser.add_argument("--seconds", type=int, default=300, help="of processor time")
     given = parser.parse_args()
-    memory = _COPIES * given.array_bytes + _ROOM_BYTES
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (given.seconds, given.seconds))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    confine(_COPIES * given.array_bytes + _ROOM_BYTES, given.seconds)
     options = Options(target=given.target)
     sys.stdout.write(json.dumps(_told(given.file, given.format, options, given.array_bytes)))
     return 0
