@@ -1,10 +1,12 @@
 """Data as tensors: three splits, moved to the device once."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+from lrtuner.datasets import Inspection
 
 
 @dataclass(frozen=True)
@@ -26,18 +28,20 @@ class Split:
 class Data:
     """Three disjoint splits, and what a model is to give for an example.
 
-    `num_outputs` counts classes, labels, values, or the characters of a vocabulary.
+    `num_outputs` counts classes, labels, values, or the characters of a vocabulary. `found` is what
+    the file that it comes from was seen to hold.
     """
 
     num_outputs: int
     train: Split
     validation: Split
     test: Split
+    found: Inspection | None = field(default=None, kw_only=True)
 
     def to(self, device: torch.device) -> "Data":
         """The same data on `device`."""
-        moved = (split.to(device) for split in (self.train, self.validation, self.test))
-        return Data(self.num_outputs, *moved)
+        names = ("train", "validation", "test")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def digest(self) -> str:
         """A digest of every example, target and split boundary."""

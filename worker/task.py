@@ -13,11 +13,10 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from lrtuner.errors import JobFailedError
-from lrtuner.fitting import NUMBERS
+from lrtuner.fitting import settled
 from lrtuner.job import JobSpec, derived_seed
 from lrtuner.losses import learned
 from lrtuner.optimizers import Muon
-from lrtuner.sources import mismatch_of
 from worker.data import Data, Split
 from worker.ema import Ema
 from worker.losses import CROSS_ENTROPY, LOSSES, Loss
@@ -249,16 +248,16 @@ def make_task(spec: JobSpec, device: torch.device) -> Task:
     """Build the data once, and check that the model fits it, before anything trains.
 
     Raises:
-        JobFailedError: the job's lengths do not fit the data, or the model cannot be built for it.
+        JobFailedError: the job does not fit the data, or the model cannot be built for it.
     """
     data = DATASETS[type(spec.dataset)](spec.dataset, derived_seed(spec.seed, "split"))
     try:
+        spec = settled(spec, data.found) if data.found else spec
         total_steps = spec.total_steps(len(data.train))
     except PydanticCustomError as error:
         field = (error.context or {}).get("field")
         raise JobFailedError(f"{field}: {error}") from error
     _check_precision(spec.training.precision, device)
-    _check_kind(spec, data)
     data = data.to(device)
     if learned(spec.trained_loss, spec.dataset) == "inputs":
         data = replace(data, num_outputs=data.train.inputs[0].numel())
@@ -282,17 +281,3 @@ def _check_precision(precision: str, device: torch.device) -> None:
         raise JobFailedError(f"training.precision: {told}")
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise JobFailedError("training.precision: this GPU has no bf16; use fp16 or float32")
-
-
-def _check_kind(spec: JobSpec, data: Data) -> None:
-    """What a file holds is known for sure only now."""
-    inputs = data.train.inputs
-    kind = "features" if inputs.dim() < 4 else "images"
-    if not inputs.is_floating_point():
-        kind = "tokens"
-    problem = mismatch_of(spec.model, spec.dataset.name, frozenset({kind}))
-    if problem:
-        raise JobFailedError(f"model.name: {problem}")
-    numbers = spec.dataset.source != "builtin" and data.train.targets.is_floating_point()
-    if numbers and spec.dataset.targets != "values":
-        raise JobFailedError(f"dataset.args.task: {NUMBERS}")

@@ -28,6 +28,7 @@ from lrtuner.errors import InvalidDatasetError
 __all__ = [
     "FORMATS",
     "SUFFIXES",
+    "TABLES",
     "Content",
     "Format",
     "Inspection",
@@ -60,6 +61,9 @@ SUFFIXES: dict[str, Format] = {
     ".txt": "text",
 }
 
+#: Those with columns, one of which is the target.
+TABLES: tuple[Format, ...] = ("csv", "parquet")
+
 
 def read(path: Path, format: Format, options: Options, limits: Limits) -> Content:
     """The examples in a file.
@@ -77,11 +81,14 @@ def read(path: Path, format: Format, options: Options, limits: Limits) -> Conten
     if not path.stat().st_size:
         raise InvalidDatasetError("the file is empty")
     try:
-        return FORMATS[format](path, options, limits)
+        content = FORMATS[format](path, options, limits)
     except MemoryError:
         raise InvalidDatasetError("reading it takes more memory than there is") from None
     except RecursionError:
         raise InvalidDatasetError("it is nested too deeply") from None
+    if options.kind not in (None, content.kind):
+        raise InvalidDatasetError(f"args.kind: {options.kind!r}, but it holds {content.kind}")
+    return content
 
 
 def inspect(path: Path, format: Format, options: Options, limits: Limits) -> Inspection:

@@ -43,6 +43,9 @@ def content_of(arrays: Arrays, options: Options, limits: Limits) -> Content:
     found = _by_split(arrays)
     kind = _kind(found)
     if kind == "tokens":
+        if options.task not in ("auto", "language_modelling"):
+            told = f"{options.task!r}, but whole numbers into as many whole numbers are tokens"
+            raise InvalidDatasetError(f"args.task: {told}; store floats if they are none")
         return _tokens(arrays, found, limits)
     inputs = {split: _inputs(*pair["inputs"], kind) for split, pair in found.items()}
     shapes = {value.shape[1:] for value in inputs.values()}

@@ -32,7 +32,7 @@ def read(path: Path, options: Options, limits: Limits) -> Content:
         InvalidDatasetError: see `lrtuner.datasets.read`.
         UnsupportedError: Pillow is not installed.
     """
-    if options.target is not None or options.task == "regression":
+    if options.target is not None or options.task not in ("auto", "classification"):
         raise InvalidDatasetError("args: the classes of images are the names of their folders")
     image = _pillow()
     with archive.opened(path) as file:
@@ -65,7 +65,7 @@ def _content(placed: Sequence[Placed], pixels: NDArray[Any], told: str, limits: 
     }
     if len(parts.get("all", parts.get("train", ()))) < LEAST_EXAMPLES:
         raise InvalidDatasetError(f"at least {LEAST_EXAMPLES} images are needed to train on")
-    field = Field("images", "uint8", pixels.shape)
+    fields = Field("images", "uint8", pixels.shape), Field("folder", "text", (), len(labels))
     return Content(
         "images",
         "classification",
@@ -73,7 +73,7 @@ def _content(placed: Sequence[Placed], pixels: NDArray[Any], told: str, limits: 
         targets.num_outputs,
         targets.classes,
         "folder",
-        (field,),
+        fields,
         (told,) if told else (),
     )
 

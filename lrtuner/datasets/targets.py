@@ -14,7 +14,7 @@ from lrtuner.errors import InvalidDatasetError
 FEW = 100
 """Whole numbers of at most so many kinds are taken for classes unless the job says otherwise."""
 
-Wanted = Literal["auto", "classification", "regression"]
+Wanted = Literal["auto", "classification", "regression", "language_modelling"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ def encoded_texts(
     """
     if wanted == "regression":
         raise _refused(name, "it holds texts; regression needs numbers")
+    check_no_tokens(name, wanted)
     _check_number(labels, name, limits)
     return Targets(codes.astype(np.int64), labels, "classification")
 
@@ -57,6 +58,7 @@ def encoded(values: NDArray[Any], name: str, wanted: Wanted, limits: Limits) -> 
     Raises:
         InvalidDatasetError: one class only, too many of them, or no classes where some are wanted.
     """
+    check_no_tokens(name, wanted)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if values.ndim == 1 and _are_classes(values, wanted):
         return _classes(values, name, limits)
@@ -70,6 +72,16 @@ def encoded(values: NDArray[Any], name: str, wanted: Wanted, limits: Limits) -> 
     if len(numbers) and bool((numbers == numbers[0]).all()):
         raise _refused(name, f"every target is {numbers[0].tolist()}: there is nothing to learn")
     return Targets(numbers, (), "regression")
+
+
+def check_no_tokens(name: str, wanted: Wanted) -> None:
+    """Refuse language modelling, where the targets are those of single examples.
+
+    Raises:
+        InvalidDatasetError: it is wanted.
+    """
+    if wanted == "language_modelling":
+        raise _refused(name, "language modelling needs a text, or tokens: arrays of whole numbers")
 
 
 def _are_classes(values: NDArray[Any], wanted: Wanted) -> bool:

@@ -21,7 +21,7 @@ def read(path: Path, options: Options, limits: Limits) -> Content:
     Raises:
         InvalidDatasetError: see `lrtuner.datasets.read`.
     """
-    if options.target is not None or options.task != "auto":
+    if options.target is not None or options.task not in ("auto", "language_modelling"):
         raise InvalidDatasetError("args: the target of a text is its next character")
     size = path.stat().st_size
     if size * 2 * _TOKEN_BYTES > limits.array_bytes:

@@ -14,6 +14,7 @@ _TARGETS: dict[str, Targets | None] = {
     "auto": None,
     "classification": "classes",
     "regression": "values",
+    "language_modelling": "tokens",
 }
 
 
@@ -22,8 +23,12 @@ class File(Config):
 
     args: Options = Options()
 
-    provides: ClassVar[frozenset[str]] = ANYTHING
     num_examples: ClassVar[int | None] = None
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What the job says that it holds; it may be anything until the file was looked into."""
+        return frozenset({self.args.kind}) if self.args.kind else ANYTHING
 
     @property
     def targets(self) -> Targets | None:
@@ -59,6 +64,11 @@ class PathFile(File):
     def targets(self) -> Targets | None:
         """As for any file, but that a text is known by its ending."""
         return "tokens" if self.kind == "text" else super().targets
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """The same."""
+        return frozenset({"tokens"}) if self.kind == "text" else super().provides
 
     @model_validator(mode="after")
     def _has_a_format(self) -> Self:

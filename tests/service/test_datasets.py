@@ -279,7 +279,8 @@ def test_a_job_uses_an_upload_and_keeps_it(uploads):
     assert uploads.upload().status_code == 201
     job = uploads.post_json(job_on())
     assert job.status_code == 202
-    assert job.json()["spec"]["dataset"]["args"]["target"] == "colour"
+    args = job.json()["spec"]["dataset"]["args"]
+    assert (args["target"], args["task"], args["kind"]) == ("colour", "classification", "features")
     kept_by = uploads.request("DELETE", f"/v1/datasets/{id_of(CSV)}")
     assert kept_by.status_code == 409
     assert job.json()["id"] in kept_by.json()["detail"]
@@ -294,6 +295,16 @@ def test_the_target_of_the_upload_is_that_of_the_job(uploads):
     assert job["spec"]["dataset"]["args"]["target"] == "y"
 
 
+def test_an_upload_with_numbers_to_predict_is_a_regression(uploads):
+    data = "\n".join(["x,y", *(f"{i},{i / 7}" for i in range(40))]).encode()
+    uploads.upload(data)
+    job = uploads.post_json(job_on(data) | {"metrics": ["r2"]})
+    assert job.status_code == 202, job.text
+    assert job.json()["spec"]["dataset"]["args"]["task"] == "regression"
+    refused = uploads.post_json(job_on(data) | {"loss": {"name": "cross_entropy"}})
+    assert refused.json()["errors"][0]["field"] == "loss.name"
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "reason"),
     [
@@ -306,7 +317,19 @@ def test_the_target_of_the_upload_is_that_of_the_job(uploads):
         ({"dataset": {"source": "path", "path": "a"}}, "dataset.path", "dataset.format"),
         ({"dataset": job_on(target="z")["dataset"]}, "dataset.args.target", "colour"),
         ({"dataset": job_on(target="a")["dataset"]}, None, None),
-        ({"dataset": job_on(task="regression")["dataset"]}, None, None),
+        ({"dataset": job_on(task="regression")["dataset"]}, "dataset.args.task", "holds texts"),
+        ({"dataset": job_on(target="a", task="regression")["dataset"]}, None, None),
+        ({"dataset": job_on(kind="images")["dataset"]}, "dataset.args.kind", "holds features"),
+        (
+            {"dataset": job_on(task="language_modelling")["dataset"]},
+            "dataset.args.task",
+            "classification",
+        ),
+        ({"metrics": ["mse"]}, "metrics.0", "this is classification"),
+        ({"metrics": ["f1"]}, None, None),
+        ({"objective": {"metric": "val_perplexity"}}, "objective.metric", "language modelling"),
+        ({"loss": {"name": "mse"}}, "loss.name", "cross_entropy"),
+        ({"loss": {"name": "reconstruction"}}, None, None),
         ({"dataset": job_on(image_size=1)["dataset"]}, "dataset.args.image_size", "4"),
         ({"dataset": job_on(colour="x")["dataset"]}, "dataset.args.colour", "unknown"),
         ({"model": {"name": "convnet"}}, "model.name", "features"),

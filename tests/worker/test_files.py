@@ -88,15 +88,38 @@ def test_regression_targets_are_numbers_as_they_are(place):
     assert set((data.train.targets / 1000.5).flatten().tolist()) <= set(np.arange(20.0))
 
 
-def test_a_regression_is_trained_where_the_job_says_so(place):
+@pytest.mark.parametrize("args", [{}, {"task": "regression"}])
+def test_targets_that_are_numbers_are_a_regression(place, args):
     rows = "".join(f"{i % 7},{(i % 7) * 0.5}\n" for i in range(40))
     data = f"a,y\n{rows}".encode()
-    task = task_of(**job(place("csv", data, task="regression")), metrics=["r2"])
+    task = task_of(**job(place("csv", data, **args)), metrics=["r2"])
     run = train(task, [0.05] * 10, seed=0)
     assert task.spec.trained_loss.name == "mse"
     assert run.metrics["val_r2"] <= 1.0
-    with pytest.raises(JobFailedError, match=r"dataset\.args\.task: its targets are numbers: say"):
-        task_of(**job(place("csv", data)))
+
+
+TABLE = "\n".join(["word,x,y", *(f"{'ab'[i % 2]},{i},{i / 7}" for i in range(40))]).encode()
+
+
+@pytest.mark.parametrize(
+    ("format", "args", "changes", "told"),
+    [
+        ("csv", {"target": "word"}, {"metrics": ["mse"]}, r"metrics\.0: mse needs .* regression"),
+        ("csv", {}, {"metrics": ["f1"]}, r"metrics\.0: f1 needs .*, this is regression"),
+        ("csv", {}, {"objective": {"metric": "val_accuracy"}}, r"objective\.metric: val_accuracy"),
+        ("csv", {}, {"loss": {"name": "cross_entropy"}}, r"loss\.name: .* losses that fit: huber"),
+        ("csv", {"target": "word", "task": "regression"}, {}, "regression needs numbers"),
+        ("csv", {"task": "language_modelling"}, {}, "language modelling needs a text"),
+        ("csv", {"kind": "images"}, {}, r"args\.kind: 'images', but it holds features"),
+        ("text", {"task": "regression"}, {}, "args: the target of a text is its next character"),
+        ("text", {}, {"metrics": ["f1"]}, "f1 needs .*, this is language modelling"),
+        ("npz", {"target": "y"}, {}, "arrays are found by their names"),
+    ],
+)
+def test_what_does_not_fit_the_file_is_told(place, format, args, changes, told):
+    data = TABLE if format == "csv" else SAMPLES[format]()
+    with pytest.raises((JobFailedError, ValidationError), match=told):
+        task_of(**job(place(format, data, **args), format, **changes))
 
 
 def test_a_model_that_does_not_fit_is_told(place):

@@ -6,6 +6,7 @@ import torch
 
 from lrtuner.datasets import Format, Limits, Options, cut, folder, read
 from lrtuner.datasets.content import Part
+from lrtuner.datasets.inspection import inspected
 from lrtuner.datasets.limits import MEBIBYTE
 from lrtuner.errors import InvalidDatasetError, JobFailedError, NotFoundError
 from lrtuner.sources import PathFile, Upload
@@ -52,7 +53,7 @@ def _data(file: Path, format: Format, options: Options, seed: int, settings: Set
     splits = [_split(part) for part in cut.cut(content, seed).values()]
     if content.kind == "features":
         splits = _standardised(splits)
-    return Data(content.num_outputs, *splits)
+    return Data(content.num_outputs, *splits, found=inspected(format, content))
 
 
 def _split(part: Part) -> Split:
