@@ -29,6 +29,8 @@ def inspected(path: Path, format: Format, target: str | None, settings: Settings
     """
     command = [sys.executable, "-m", "lrtuner.datasets", format, str(path.resolve())]
     command += ["--array-bytes", str(settings.max_dataset_mb * MEBIBYTE)]
+    command += ["--preload-bytes", str(settings.preload_mb * MEBIBYTE)]
+    command += ["--scratch", str((settings.data_dir / "scratch").absolute())]
     command += ["--seconds", str(_SECONDS)]
     command += [f"--target={target}"] if target is not None else []
     try:

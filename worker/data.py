@@ -1,4 +1,4 @@
-"""Data as tensors: three splits, moved to the device once."""
+"""Data as tensors: three splits, moved to the device once, or batch by batch."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lrtuner.datasets import Inspection
+from lrtuner.datasets.room import chunks
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,24 @@ class Data:
     test: Split
     found: Inspection | None = field(default=None, kw_only=True)
 
+    @property
+    def streamed(self) -> bool:
+        """Whether it is too large for memory, and paged in from disk as it is needed."""
+        return self.found is not None and self.found.streamed
+
+    @property
+    def num_bytes(self) -> int:
+        """What all tensors take."""
+        return sum(
+            tensor.numel() * tensor.element_size()
+            for split in (self.train, self.validation, self.test)
+            for tensor in (split.inputs, split.targets)
+        )
+
     def to(self, device: torch.device) -> "Data":
-        """The same data on `device`."""
+        """The same data on `device`; where it is streamed, it stays where it is."""
+        if self.streamed:
+            return self
         names = ("train", "validation", "test")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
@@ -49,5 +66,7 @@ class Data:
         for split in (self.train, self.validation, self.test):
             for tensor in (split.inputs, split.targets):
                 hashed.update(str(tuple(tensor.shape)).encode())
-                hashed.update(tensor.contiguous().cpu().numpy().tobytes())
+                values = tensor.contiguous().cpu().numpy()
+                for rows in chunks(values):
+                    hashed.update(values[rows].tobytes())
         return "sha256:" + hashed.hexdigest()

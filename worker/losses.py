@@ -77,13 +77,13 @@ def paired(outputs: Tensor, expected: Tensor) -> tuple[Tensor, Tensor]:
     return found, wanted.to(found.dtype)
 
 
-def _classes(config: losses.CrossEntropy, data: Data) -> Loss:
+def _classes(config: losses.CrossEntropy, data: Data, device: torch.device) -> Loss:
     weight = _weights("class_weights", config.args.class_weights, data, "classes")
-    return _CrossEntropy(weight, config.args.label_smoothing)
+    return _CrossEntropy(_on(device, weight), config.args.label_smoothing)
 
 
-def _labels(config: losses.BinaryCrossEntropy, data: Data) -> Loss:
-    weight = _weights("pos_weight", config.args.pos_weight, data, "labels")
+def _labels(config: losses.BinaryCrossEntropy, data: Data, device: torch.device) -> Loss:
+    weight = _on(device, _weights("pos_weight", config.args.pos_weight, data, "labels"))
     return _Elementwise(functional.binary_cross_entropy_with_logits, pos_weight=weight)
 
 
@@ -93,20 +93,22 @@ def _weights(name: str, weights: list[float] | None, data: Data, things: str) ->
     if len(weights) != data.num_outputs:
         told = f"{len(weights)} weights, but the dataset has {data.num_outputs} {things}"
         raise JobFailedError(f"loss.args.{name}: {told}")
-    return torch.tensor(weights, device=data.train.inputs.device)
+    return torch.tensor(weights)
+
+
+def _on(device: torch.device, weight: Tensor | None) -> Tensor | None:
+    return None if weight is None else weight.to(device)
 
 
 CROSS_ENTROPY = _CrossEntropy()
 
 
-# build(config, data) -> loss
-LOSSES: dict[type[losses.AnyLoss], Callable[[Any, Data], Loss]] = {
+# build(config, data, device) -> loss
+LOSSES: dict[type[losses.AnyLoss], Callable[[Any, Data, torch.device], Loss]] = {
     losses.CrossEntropy: _classes,
     losses.BinaryCrossEntropy: _labels,
-    losses.Mse: lambda _config, _data: _Elementwise(functional.mse_loss),
-    losses.Mae: lambda _config, _data: _Elementwise(functional.l1_loss),
-    losses.Huber: lambda config, _data: _Elementwise(
-        functional.huber_loss, delta=config.args.delta
-    ),
-    losses.Reconstruction: lambda _config, _data: _Elementwise(functional.mse_loss),
+    losses.Mse: lambda *_: _Elementwise(functional.mse_loss),
+    losses.Mae: lambda *_: _Elementwise(functional.l1_loss),
+    losses.Huber: lambda config, *_: _Elementwise(functional.huber_loss, delta=config.args.delta),
+    losses.Reconstruction: lambda *_: _Elementwise(functional.mse_loss),
 }

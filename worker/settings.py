@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lrtuner.datasets.limits import MEBIBYTE
+from lrtuner.datasets.limits import Limits as DatasetLimits
 from lrtuner.store import url_from_environment
 from worker.sandbox.limits import Limits
 
@@ -50,10 +52,17 @@ class Settings(BaseSettings):
         description="Most memory (data, MiB) of a job's process; no limit by default.",
     )
     max_dataset_mb: int = Field(
+        default=8192,
+        ge=1,
+        le=1024**2,
+        description="The largest dataset as arrays, in MiB, the same for the API.",
+    )
+    preload_mb: int = Field(
         default=1024,
         ge=1,
         le=1024**2,
-        description="The largest dataset as arrays in memory, in MiB, the same for the API.",
+        description="The largest dataset that is preloaded, in MiB; larger ones are streamed from "
+        "files in `scratch` in the data folder.",
     )
     data_root: Path | None = Field(
         default=None,
@@ -77,6 +86,15 @@ class Settings(BaseSettings):
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
     )
+
+    @property
+    def dataset_limits(self) -> DatasetLimits:
+        """How large a file of examples may be."""
+        return DatasetLimits(
+            array_bytes=self.max_dataset_mb * MEBIBYTE,
+            preload_bytes=self.preload_mb * MEBIBYTE,
+            scratch=(self.data_dir / "scratch").absolute(),
+        )
 
     @property
     def code_limits(self) -> Limits:

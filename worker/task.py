@@ -147,13 +147,14 @@ class Task:
         language model, other metrics where the job asks for them.
         """
         names, reconstructs = self.spec.measured, self._reconstructs
-        return evaluate(model, split, self.criterion, names, reconstructs=reconstructs)
+        criterion, device = self.criterion, self.device
+        return evaluate(model, split, criterion, names, reconstructs=reconstructs, device=device)
 
     @cached_property
     def criterion(self) -> Loss:
         """The loss that is trained."""
         config = self.spec.trained_loss
-        return LOSSES[type(config)](config, self.data)
+        return LOSSES[type(config)](config, self.data, self.device)
 
     def _expected(self, inputs: Tensor, targets: Tensor) -> Tensor:
         return inputs if self._reconstructs else targets
@@ -166,23 +167,28 @@ class Task:
         """`count` examples of the validation split; which ones, the seed says."""
         split = self.data.validation
         generator = torch.Generator().manual_seed(derived_seed(seed, "held_out"))
-        chosen = torch.randperm(len(split), generator=generator)[:count].to(self.device)
-        return split.inputs.index_select(0, chosen), split.targets.index_select(0, chosen)
+        chosen = torch.randperm(len(split), generator=generator)[:count]
+        return self._examples(split, chosen.to(split.inputs.device))
 
     def batches(self, seed: int, count: int, start: int = 0) -> Iterator[Batch]:
         """`count` training batches, reshuffled each epoch; the same order for the same seed.
 
         An update takes `grad_accum` of them. With `start` so many are skipped first.
         """
-        train = self.data.train
         for index in islice(self._order(seed), start, start + count):
-            yield train.inputs.index_select(0, index), train.targets.index_select(0, index)
+            yield self._examples(self.data.train, index)
+
+    def _examples(self, split: Split, index: Tensor) -> Batch:
+        """These of a split, on the device; the split lies there as well, unless it is streamed."""
+        inputs, targets = (v.index_select(0, index) for v in (split.inputs, split.targets))
+        return inputs.to(self.device), targets.to(self.device)
 
     def _order(self, seed: int) -> Iterator[Tensor]:
         """The examples of one batch after another, without an end."""
         generator = torch.Generator().manual_seed(derived_seed(seed, "order"))
         while True:
-            order = torch.randperm(len(self.data.train), generator=generator).to(self.device)
+            order = torch.randperm(len(self.data.train), generator=generator)
+            order = order.to(self.data.train.inputs.device)
             yield from order.split(self.batch_size)[: self.steps_per_epoch * self.grad_accum]
 
 
@@ -201,17 +207,21 @@ def evaluate(
     metrics: Sequence[str] = (),
     *,
     reconstructs: bool = False,
+    device: torch.device | None = None,
 ) -> dict[str, float]:
-    """The mean loss over a split, `accuracy` where it counts hits, and the metrics asked for."""
+    """The mean loss over a split, `accuracy` where it counts hits, and the metrics asked for.
+
+    Batches are moved to `device`, where the split lies on another one.
+    """
     total = weight = 0.0
     hits = places = 0
     rows: list[tuple[Tensor, Tensor]] = []
     whole = [name for name in metrics if name not in ("accuracy", "perplexity")]
     with evaluation_mode(model):
         for start in range(0, len(split), EVALUATION_BATCH):
-            inputs = split.inputs[start : start + EVALUATION_BATCH]
+            inputs = split.inputs[start : start + EVALUATION_BATCH].to(device)
             outputs = model(inputs).float()
-            targets = split.targets[start : start + EVALUATION_BATCH]
+            targets = split.targets[start : start + EVALUATION_BATCH].to(device)
             expected = inputs if reconstructs else targets
             part = criterion.total(outputs, expected)
             total, weight = total + part[0], weight + part[1]

@@ -9,6 +9,7 @@ unpickled, and what does not fit is refused with the place and the reason, never
     arrays       named arrays as content       (npz, safetensors)
     columns      columns as content            (csv, parquet)
     targets      targets as class numbers or as numbers
+    room         where arrays lie: in memory, or on disk
     archive      the entries of a zip file     (npz, images)
     inspection   what is told about a file
     cut          content in three splits

@@ -24,14 +24,18 @@ def cut(content: Content, seed: int) -> dict[str, Part]:
     consecutive stretches, everything else by a permutation that the seed gives.
     """
     whole, parts, missing = _parts(content)
-    order = np.arange(len(whole))
+    order = None
     if not content.in_order:
         order = np.random.default_rng(seed).permutation(len(whole))
     counts = _counts(len(whole), missing)
     at = 0
     for split in ("train", *missing):
-        index = order[at : at + counts[split]]
-        parts[split] = Part(whole.inputs[index], whole.targets[index])
+        rows = slice(at, at + counts[split])
+        if order is None:
+            parts[split] = Part(whole.inputs[rows], whole.targets[rows])
+        else:
+            taken = (content.room.taken(v, order[rows]) for v in (whole.inputs, whole.targets))
+            parts[split] = Part(*taken)
         at += counts[split]
     return {split: parts[split] for split in SPLITS}
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lrtuner.datasets.content import Task
 from lrtuner.datasets.limits import Limits
+from lrtuner.datasets.room import Room, chunks
 from lrtuner.errors import InvalidDatasetError
 
 FEW = 100
@@ -46,7 +47,7 @@ def encoded_texts(
     return Targets(codes.astype(np.int64), labels, "classification")
 
 
-def encoded(values: NDArray[Any], name: str, wanted: Wanted, limits: Limits) -> Targets:
+def encoded(values: NDArray[Any], name: str, wanted: Wanted, limits: Limits, room: Room) -> Targets:
     """Whole numbers as classes in sorted order, other numbers as they are.
 
     Args:
@@ -54,6 +55,7 @@ def encoded(values: NDArray[Any], name: str, wanted: Wanted, limits: Limits) -> 
         name: of their column or array, for messages.
         wanted: what the job says that they are.
         limits: how many classes there may be.
+        room: where numbers lie.
 
     Raises:
         InvalidDatasetError: one class only, too many of them, or no classes where some are wanted.
@@ -66,10 +68,10 @@ def encoded(values: NDArray[Any], name: str, wanted: Wanted, limits: Limits) -> 
         raise _refused(name, f"its shape is {values.shape}; classes need one number per example")
     if values.ndim > 2:
         raise _refused(name, f"its shape is {values.shape}; targets have one or two dimensions")
-    numbers = values.astype(np.float32).reshape(len(values), -1)
+    numbers = room.converted(values.reshape(len(values), -1), np.float32)
     if not numbers.shape[1]:
         raise _refused(name, "its targets are empty")
-    if len(numbers) and bool((numbers == numbers[0]).all()):
+    if all((numbers[rows] == numbers[0]).all() for rows in chunks(numbers)):
         raise _refused(name, f"every target is {numbers[0].tolist()}: there is nothing to learn")
     return Targets(numbers, (), "regression")
 

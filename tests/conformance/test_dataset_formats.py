@@ -18,7 +18,7 @@ from tests.test_architecture import run_without
 
 SHARED = {
     "archive", "arrays", "columns", "content", "cut", "folder", "inspection", "limits", "options",
-    "targets", "__main__",
+    "room", "targets", "__main__",
 }  # fmt: skip
 LIMITS = Limits()
 

@@ -63,6 +63,8 @@ def _describe(task: Task, _asked: Asked) -> Answers:
         "examples_per_evaluation": task.examples_per_evaluation,
         "num_validation": len(task.data.validation),
         "num_test": len(task.data.test),
+        "num_bytes": task.data.num_bytes,
+        "streamed": task.data.streamed,
         "digest": task.data.digest(),
     }
 

@@ -48,6 +48,8 @@ class Facts(Strict):
     examples_per_evaluation: Count
     num_validation: Count
     num_test: Count
+    num_bytes: Count
+    streamed: bool
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
@@ -81,6 +83,14 @@ class _Data:
     @property
     def test(self) -> range:
         return range(self.facts.num_test)
+
+    @property
+    def num_bytes(self) -> int:
+        return self.facts.num_bytes
+
+    @property
+    def streamed(self) -> bool:
+        return self.facts.streamed
 
     def digest(self) -> str:
         return self.facts.digest
