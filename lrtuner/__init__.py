@@ -3,7 +3,7 @@
     schedules/        families, the grammar and its one evaluator
     document          the config file: load, verify, hash
     candidates        points of the search space and the schedules they stand for
-    sources  job      what may be asked for
+    sources  job      what may be asked for;  task      what a user's own code gives
     datasets/         files of examples, none of which is trusted;  fitting   a job and its file
     range_test        analysis of LR sweeps
     selection         paired statistics and the verdict
@@ -19,7 +19,8 @@ Importing this package imports no framework.
 
 from lrtuner.document import load
 from lrtuner.schedules.grammar import Schedule
+from lrtuner.task import Context, Task
 
 __version__ = "0.1.0"
 
-__all__ = ["Schedule", "__version__", "load"]
+__all__ = ["Context", "Schedule", "Task", "__version__", "load"]

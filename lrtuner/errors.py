@@ -5,6 +5,7 @@
     │   ├── InvalidScheduleError   a schedule document that is no valid schedule
     │   ├── HorizonMismatchError   a schedule used for another number of steps than it was made for
     │   ├── InvalidDatasetError    a file of examples that cannot be used
+    │   ├── InvalidCodeError       a project of a user's code that cannot be used
     │   └── UnsupportedError       a request that is well formed, and that this version cannot do
     ├── NotFoundError              no such job, family, format or schema
     ├── ConflictError              the thing exists, but its state forbids the request
@@ -52,6 +53,19 @@ class InvalidDatasetError(InvalidInputError):
     """
 
     code = "invalid_dataset"
+
+    def __init__(self, message: str | None = None, **where: int | str) -> None:
+        super().__init__(message)
+        self.where = where
+
+
+class InvalidCodeError(InvalidInputError):
+    """The project of code cannot be used.
+
+    `where` says which entry of the archive, and which line of it, as far as there is one.
+    """
+
+    code = "invalid_code"
 
     def __init__(self, message: str | None = None, **where: int | str) -> None:
         super().__init__(message)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from lrtuner.document import ScheduleDocument
 from lrtuner.losses import TASKS, AnyLoss, CrossEntropy, Loss, learned, misfit, usual_loss
 from lrtuner.objective import MetricName, Objective, metric_of
-from lrtuner.optimizers import COMPARED, Optimizer
+from lrtuner.optimizers import COMPARED, OPTIMIZERS, Custom, Optimizer
 from lrtuner.range_test import Kind
 from lrtuner.schedules import FAMILIES, SEARCHED
 from lrtuner.schedules.grammar import MAX_STEPS
@@ -185,6 +185,7 @@ class JobSpec(Strict):
         problem = misfit(self.trained_loss, self.dataset)
         if problem:
             raise does_not_fit("loss.name", problem)
+        self._check_custom()
         self._check_weights()
         self._check_compare()
         field = "objective.target.metric" if self.objective.target else "objective.metric"
@@ -204,6 +205,17 @@ class JobSpec(Strict):
         job = self.model_copy(update={"dataset": dataset})
         job._check_fit()
         return job
+
+    def _check_custom(self) -> None:
+        if not isinstance(self.optimizer, Custom):
+            return
+        if not isinstance(self.model, Code | Entrypoint):
+            told = "'custom' is made by code; name one of " + ", ".join(OPTIMIZERS)
+            raise does_not_fit("optimizer.name", told)
+        for name in ("param_groups", "no_decay"):
+            if getattr(self.training, name):
+                told = "with optimizer 'custom' the code makes the groups: leave it out"
+                raise does_not_fit(f"training.{name}", told)
 
     def _check_weights(self) -> None:
         loss = self.trained_loss

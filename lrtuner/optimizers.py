@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from lrtuner.sources import Config
+from lrtuner.sources import Config, NoArgs
 
 WeightDecay = Annotated[float, Field(ge=0, le=10)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -272,8 +272,21 @@ class Muon(Config):
     norm_order: ClassVar[NormOrder] = 1
 
 
+class Custom(Config):
+    """What `optimizer` of a `lrtuner.Task` makes: for code as the model alone.
+
+    Nothing is known of it: its usual rates and the norm are those of most adaptive optimizers.
+    """
+
+    name: Literal["custom"] = "custom"
+    args: NoArgs = NoArgs()
+
+    default_lrs: ClassVar[tuple[float, ...]] = (1e-2, 1e-3)
+    norm_order: ClassVar[NormOrder] = 1
+
+
 # The one line that a new optimizer adds itself to.
-AnyOptimizer = (
+NamedOptimizer = (
     Sgd
     | Adam
     | AdamW
@@ -287,10 +300,11 @@ AnyOptimizer = (
     | Lion
     | Muon
 )
+AnyOptimizer = NamedOptimizer | Custom
 Optimizer = Annotated[AnyOptimizer, Field(discriminator="name")]
 
-OPTIMIZERS: dict[str, type[AnyOptimizer]] = {
-    o.model_fields["name"].default: o for o in get_args(AnyOptimizer)
+OPTIMIZERS: dict[str, type[NamedOptimizer]] = {
+    o.model_fields["name"].default: o for o in get_args(NamedOptimizer)
 }
 
 COMPARED = (Sgd, Adam, AdamW, Rmsprop)

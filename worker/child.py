@@ -25,6 +25,7 @@ from lrtuner.evidence import Progress, TrialRecord
 from lrtuner.job import JobSpec
 from lrtuner.lifecycle import Stage
 from worker.device import choose_device, prepare
+from worker.handover import read_outside
 from worker.journal import History, storable
 from worker.pipeline import Pipeline
 from worker.sandbox.limits import Limits
@@ -119,17 +120,16 @@ def _sandboxed(
     if how is None:
         yield None
         return
-    if spec.dataset.source != "builtin":
-        told = f"dataset.source: a sandbox (LRTUNER_SANDBOX) has no {spec.dataset.source} files yet"
-        raise JobFailedError(told)
-    start = partial(
-        Sandbox,
-        limits=Limits.model_validate(how["limits"]),
-        hidden=[Path(folder) for folder in how["hidden"]],
-        gpu=device.type == "cuda",
-    )
-    with SandboxedTask(spec, start, str(device)) as task:
-        yield task
+    with read_outside(spec) as data:
+        start = partial(
+            Sandbox,
+            limits=Limits.model_validate(how["limits"]),
+            hidden=[Path(folder) for folder in how["hidden"]],
+            files=[data.file] if data else [],
+            gpu=device.type == "cuda",
+        )
+        with SandboxedTask(spec, start, str(device), data=data) as task:
+            yield task
 
 
 def _private_stdout() -> TextIO:

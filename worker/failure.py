@@ -15,10 +15,11 @@ def explained(error: Exception) -> Failure:
     if isinstance(error, LRTunerError):
         return Failure(code=error.code, message=storable(str(error)))
     text = storable(f"{type(error).__name__}: {error}")
-    return Failure(code=OUT_OF_MEMORY if _is_out_of_memory(error) else RAISED, message=text)
+    return Failure(code=OUT_OF_MEMORY if is_out_of_memory(error) else RAISED, message=text)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that there is no memory left, of the machine or of a GPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     # torch's CPU allocator raises a plain RuntimeError

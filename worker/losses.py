@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +10,13 @@ from torch.nn import functional
 
 from lrtuner import losses
 from lrtuner.errors import JobFailedError
-from worker.data import Data
+
+
+class Outputs(NamedTuple):
+    """How many a model gives for an example, None if nobody knows, and where."""
+
+    number: int | None
+    device: torch.device
 
 
 class Loss(ABC):
@@ -77,38 +83,38 @@ def paired(outputs: Tensor, expected: Tensor) -> tuple[Tensor, Tensor]:
     return found, wanted.to(found.dtype)
 
 
-def _classes(config: losses.CrossEntropy, data: Data, device: torch.device) -> Loss:
-    weight = _weights("class_weights", config.args.class_weights, data, "classes")
-    return _CrossEntropy(_on(device, weight), config.args.label_smoothing)
+def _classes(config: losses.CrossEntropy, outputs: Outputs) -> Loss:
+    weight = _weights("class_weights", config.args.class_weights, outputs, "classes")
+    return _CrossEntropy(weight, config.args.label_smoothing)
 
 
-def _labels(config: losses.BinaryCrossEntropy, data: Data, device: torch.device) -> Loss:
-    weight = _on(device, _weights("pos_weight", config.args.pos_weight, data, "labels"))
+def _labels(config: losses.BinaryCrossEntropy, outputs: Outputs) -> Loss:
+    weight = _weights("pos_weight", config.args.pos_weight, outputs, "labels")
     return _Elementwise(functional.binary_cross_entropy_with_logits, pos_weight=weight)
 
 
-def _weights(name: str, weights: list[float] | None, data: Data, things: str) -> Tensor | None:
+def _weights(
+    name: str, weights: list[float] | None, outputs: Outputs, things: str
+) -> Tensor | None:
     if weights is None:
         return None
-    if len(weights) != data.num_outputs:
-        told = f"{len(weights)} weights, but the dataset has {data.num_outputs} {things}"
+    if outputs.number not in (None, len(weights)):
+        told = f"{len(weights)} weights, but the dataset has {outputs.number} {things}"
         raise JobFailedError(f"loss.args.{name}: {told}")
-    return torch.tensor(weights)
-
-
-def _on(device: torch.device, weight: Tensor | None) -> Tensor | None:
-    return None if weight is None else weight.to(device)
+    return torch.tensor(weights, device=outputs.device)
 
 
 CROSS_ENTROPY = _CrossEntropy()
 
 
-# build(config, data, device) -> loss
-LOSSES: dict[type[losses.AnyLoss], Callable[[Any, Data, torch.device], Loss]] = {
+# build(config, outputs) -> loss
+LOSSES: dict[type[losses.AnyLoss], Callable[[Any, Outputs], Loss]] = {
     losses.CrossEntropy: _classes,
     losses.BinaryCrossEntropy: _labels,
-    losses.Mse: lambda *_: _Elementwise(functional.mse_loss),
-    losses.Mae: lambda *_: _Elementwise(functional.l1_loss),
-    losses.Huber: lambda config, *_: _Elementwise(functional.huber_loss, delta=config.args.delta),
-    losses.Reconstruction: lambda *_: _Elementwise(functional.mse_loss),
+    losses.Mse: lambda _config, _outputs: _Elementwise(functional.mse_loss),
+    losses.Mae: lambda _config, _outputs: _Elementwise(functional.l1_loss),
+    losses.Huber: lambda config, _outputs: _Elementwise(
+        functional.huber_loss, delta=config.args.delta
+    ),
+    losses.Reconstruction: lambda _config, _outputs: _Elementwise(functional.mse_loss),
 }

@@ -38,8 +38,7 @@ def groups(training: Training, model: nn.Module, *, matrices: bool = False) -> l
     With `matrices` each group says whether it is one of weight matrices: of two dimensions, and no
     embedding.
     """
-    tables = [m for m in model.modules() if isinstance(m, nn.Embedding)]
-    embedded = {id(parameter) for table in tables for parameter in table.parameters()}
+    embedded = _embedded(model)
     found: dict[Any, Group] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -48,10 +47,22 @@ def groups(training: Training, model: nn.Module, *, matrices: bool = False) -> l
             if decay is not None:
                 own["weight_decay"] = decay
             if matrices:
-                own["matrix"] = parameter.ndim == 2 and id(parameter) not in embedded
+                own["matrix"] = _is_matrix(parameter, embedded)
             group = found.setdefault(tuple(own.items()), {"params": [], **own})
             group["params"].append(parameter)
     return list(found.values())
+
+
+def split_matrices(given: list[Group], model: nn.Module) -> list[Group]:
+    """Each group as one of weight matrices and one of all else, as far as it has both."""
+    embedded = _embedded(model)
+    found = []
+    for group in given:
+        for matrix in (True, False):
+            params = [p for p in group["params"] if _is_matrix(p, embedded) is matrix]
+            if params:
+                found.append({**group, "params": params, "matrix": matrix})
+    return found
 
 
 def check(training: Training, model: nn.Module) -> None:
@@ -74,6 +85,15 @@ def check(training: Training, model: nn.Module) -> None:
     if largest < 1:
         told = f"every lr_ratio is below 1 (the largest is {largest:g}); give the largest group 1"
         raise JobFailedError(f"training.param_groups: {told}")
+
+
+def _embedded(model: nn.Module) -> set[int]:
+    tables = [m for m in model.modules() if isinstance(m, nn.Embedding)]
+    return {id(parameter) for table in tables for parameter in table.parameters()}
+
+
+def _is_matrix(parameter: nn.Parameter, embedded: set[int]) -> bool:
+    return parameter.ndim == 2 and id(parameter) not in embedded
 
 
 def _patterns(training: Training) -> Iterator[tuple[str, str]]:

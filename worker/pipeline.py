@@ -303,7 +303,8 @@ class Pipeline:
             for warning in self.work.warnings:
                 self._warn(warning, "sandbox")
         if data.streamed:
-            self._warn(f"dataset: {data.num_bytes // MEBIBYTE} MiB, streamed from disk", "streamed")
+            size = (data.num_bytes or 0) // MEBIBYTE
+            self._warn(f"dataset: {size} MiB, streamed from disk", "streamed")
         self.journal.event("environment", told, Stage.RANGE_TEST, found.model_dump())
 
     def _warn(self, text: str, code: str) -> None:

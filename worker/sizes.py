@@ -18,8 +18,8 @@ class Splits(Protocol):
         """What the runs of the confirmation are evaluated on too."""
 
     @property
-    def num_bytes(self) -> int:
-        """What it takes as tensors."""
+    def num_bytes(self) -> int | None:
+        """What it takes as tensors, if that is known."""
 
     @property
     def streamed(self) -> bool:

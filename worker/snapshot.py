@@ -42,7 +42,7 @@ class Subject:
             "gradients": {name: p.grad for name, p in self.model.named_parameters()},
             "optimizer": self.optimizer.state_dict(),
             "others": [other.state_dict() for other in self.others],
-            "generators": _generators(),
+            "generators": generators(),
         }
 
     def put_back(self, saved: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ class Subject:
         self.optimizer.load_state_dict(saved["optimizer"])
         for other, state in zip(self.others, saved["others"], strict=True):
             other.load_state_dict(state)
-        _set_generators(saved["generators"])
+        set_generators(saved["generators"])
 
 
 @contextmanager
@@ -109,7 +109,8 @@ def _feed(hashed: Any, value: Any) -> None:
         hashed.update(pickle.dumps(value))
 
 
-def _generators() -> dict[str, Any]:
+def generators() -> dict[str, Any]:
+    """The states of the global generators: python's, numpy's, torch's on every device."""
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(legacy=False),
@@ -118,7 +119,8 @@ def _generators() -> dict[str, Any]:
     }
 
 
-def _set_generators(saved: dict[str, Any]) -> None:
+def set_generators(saved: dict[str, Any]) -> None:
+    """Let them go on from states that `generators` gave."""
     random.setstate(saved["python"])
     np.random.set_state(saved["numpy"])
     torch.set_rng_state(saved["torch"])

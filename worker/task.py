@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from lrtuner.fitting import settled
 from lrtuner.job import JobSpec, derived_seed
 from lrtuner.losses import learned
 from lrtuner.optimizers import Muon
+from lrtuner.sources import Code, Entrypoint
 from worker.data import Data, Split
 from worker.ema import Ema
-from worker.losses import CROSS_ENTROPY, LOSSES, Loss
+from worker.losses import CROSS_ENTROPY, LOSSES, Loss, Outputs
 from worker.metrics import measure
 from worker.optimizers import Parameters, make_optimizer
 from worker.param_groups import check, freeze, groups
@@ -84,18 +86,29 @@ class Task:
 
     def optimizer(self, model: nn.Module, lr: float) -> torch.optim.Optimizer:
         """What trains, at `lr`; where the job clips gradients, each of its steps does so."""
-        training = self.spec.training
-        matrices = isinstance(self.spec.optimizer, Muon)
-        parameters: Parameters = model.parameters()
-        if training.names_parameters or matrices:
-            parameters = groups(training, model, matrices=matrices)
-        optimizer = self.build_optimizer(parameters, lr)
-        norm, value = training.grad_clip_norm, training.grad_clip_value
+        optimizer = self.unclipped_optimizer(model, lr)
+        norm, value = self.spec.training.grad_clip_norm, self.spec.training.grad_clip_value
         if norm is not None:
             optimizer.register_step_pre_hook(lambda *_: _clip_norm(model, norm))
         if value is not None:
             optimizer.register_step_pre_hook(lambda *_: _clip_value(model, value))
         return optimizer
+
+    def unclipped_optimizer(self, model: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """The same, but that gradients are as they are."""
+        return self.build_optimizer(self.parameters(model), lr)
+
+    def parameters(self, model: nn.Module) -> Parameters:
+        """What trains, as groups where the job or the optimizer makes a difference."""
+        training = self.spec.training
+        if training.names_parameters or self.trains_matrices:
+            return groups(training, model, matrices=self.trains_matrices)
+        return model.parameters()
+
+    @property
+    def trains_matrices(self) -> bool:
+        """Whether the optimizer treats weight matrices in a way of their own."""
+        return isinstance(self.spec.optimizer, Muon)
 
     def build_optimizer(self, parameters: Parameters, lr: float) -> torch.optim.Optimizer:
         """The job's optimizer at `lr`."""
@@ -154,7 +167,12 @@ class Task:
     def criterion(self) -> Loss:
         """The loss that is trained."""
         config = self.spec.trained_loss
-        return LOSSES[type(config)](config, self.data, self.device)
+        return LOSSES[type(config)](config, self.outputs)
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the model gives for an example."""
+        return Outputs(self.data.num_outputs, self.device)
 
     def _expected(self, inputs: Tensor, targets: Tensor) -> Tensor:
         return inputs if self._reconstructs else targets
@@ -188,7 +206,7 @@ class Task:
         generator = torch.Generator().manual_seed(derived_seed(seed, "order"))
         while True:
             order = torch.randperm(len(self.data.train), generator=generator)
-            order = order.to(self.data.train.inputs.device)
+            order = order.to("cpu" if self.data.streamed else self.device)
             yield from order.split(self.batch_size)[: self.steps_per_epoch * self.grad_accum]
 
 
@@ -254,20 +272,33 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def make_task(spec: JobSpec, device: torch.device) -> Task:
+def make_task(
+    spec: JobSpec,
+    device: torch.device,
+    project: Path | None = None,
+    data: Data | None = None,
+) -> Task:
     """Build the data once, and check that the model fits it, before anything trains.
 
+    Args:
+        spec: the job.
+        device: where to train.
+        project: the folder of the user's code, for a job whose model is uploaded code.
+        data: that of a dataset that the job names, where it was read already.
+
     Raises:
-        JobFailedError: the job does not fit the data, or the model cannot be built for it.
+        JobFailedError: the job's lengths do not fit the data, the model cannot be built for it, or
+            code of the user's fails or gives what cannot be trained.
     """
-    data = DATASETS[type(spec.dataset)](spec.dataset, derived_seed(spec.seed, "split"))
-    try:
-        spec = settled(spec, data.found) if data.found else spec
-        total_steps = spec.total_steps(len(data.train))
-    except PydanticCustomError as error:
-        field = (error.context or {}).get("field")
-        raise JobFailedError(f"{field}: {error}") from error
-    _check_precision(spec.training.precision, device)
+    if isinstance(spec.model, Code | Entrypoint):
+        # imported here: it builds on this module
+        from worker.code.task import make_code_task  # noqa: PLC0415
+
+        return make_code_task(spec, device, project, data)
+    data = data or named_data(spec)
+    spec = settled_by(spec, data)
+    steps = total_steps(spec, len(data.train))
+    check_precision(spec.training.precision, device)
     data = data.to(device)
     if learned(spec.trained_loss, spec.dataset) == "inputs":
         data = replace(data, num_outputs=data.train.inputs[0].numel())
@@ -276,7 +307,7 @@ def make_task(spec: JobSpec, device: torch.device) -> Task:
         data=data,
         build_model=lambda: MODELS[type(spec.model)](spec.model, data),
         device=device,
-        total_steps=total_steps,
+        total_steps=steps,
     )
     assert task.criterion  # noqa: S101 - refuses weights that do not fit the data
     if spec.training.names_parameters:
@@ -285,7 +316,47 @@ def make_task(spec: JobSpec, device: torch.device) -> Task:
     return task
 
 
-def _check_precision(precision: str, device: torch.device) -> None:
+def named_data(spec: JobSpec) -> Data:
+    """The dataset that the job names, split by its seed."""
+    return DATASETS[type(spec.dataset)](spec.dataset, derived_seed(spec.seed, "split"))
+
+
+def settled_by(spec: JobSpec, data: Data) -> JobSpec:
+    """The job with what the file of its data was seen to hold (see `lrtuner.fitting`).
+
+    Raises:
+        JobFailedError: it does not fit; it names the field.
+    """
+    if data.found is None:
+        return spec
+    try:
+        return settled(spec, data.found)
+    except PydanticCustomError as error:
+        raise _not_fitting(error) from error
+
+
+def total_steps(spec: JobSpec, num_train: int) -> int:
+    """The updates of a full run over so many examples.
+
+    Raises:
+        JobFailedError: the job's lengths do not fit them; it names the field.
+    """
+    try:
+        return spec.total_steps(num_train)
+    except PydanticCustomError as error:
+        raise _not_fitting(error) from error
+
+
+def _not_fitting(error: PydanticCustomError) -> JobFailedError:
+    return JobFailedError(f"{(error.context or {}).get('field')}: {error}")
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse what the device cannot compute in.
+
+    Raises:
+        JobFailedError: it says what it can.
+    """
     if precision != "float32" and device.type not in ("cpu", "cuda"):
         told = f"{precision} is not possible on {device.type}, only on cpu and cuda; use float32"
         raise JobFailedError(f"training.precision: {told}")

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -48,7 +49,8 @@ class Room:
         size = prod(shape) * np.dtype(dtype).itemsize
         if self.folder is None or not size:
             return np.empty(shape, dtype)
-        return np.frombuffer(_paged(self.folder, size), dtype).reshape(shape)
+        with reserved(self.folder, size) as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), size), dtype).reshape(shape)
 
     def converted(
         self, values: NDArray[Any], dtype: DTypeLike, divisor: float = 1.0
@@ -116,7 +118,13 @@ def filled(stream: IO[bytes], values: NDArray[Any]) -> bool:
     return True
 
 
-def _paged(folder: Path, size: int) -> mmap.mmap:
+@contextmanager
+def reserved(folder: Path, size: int) -> Iterator[IO[bytes]]:
+    """A file of that size without a name, until it is closed and nothing maps it any more.
+
+    Raises:
+        InvalidDatasetError: the disk has no room for it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(folder).free < size + _SPARE_BYTES:
@@ -124,11 +132,11 @@ def _paged(folder: Path, size: int) -> mmap.mmap:
         with tempfile.TemporaryFile(dir=folder) as file:
             # taken now, or a full disk would end the process when it writes into the array
             os.posix_fallocate(file.fileno(), 0, size)
-            return mmap.mmap(file.fileno(), size)
+            yield file
     except OSError as error:
         raise _no_room(folder, size) from error
 
 
 def _no_room(folder: Path, size: int) -> InvalidDatasetError:
-    told = f"it is streamed from disk, and {folder} has no room for {size} bytes of it"
-    return InvalidDatasetError(f"{told}; make room there, or set LRTUNER_PRELOAD_MB higher")
+    told = f"{folder} has no room for {size} bytes of it"
+    return InvalidDatasetError(f"{told}; make room there, or preload more (LRTUNER_PRELOAD_MB)")

@@ -1,8 +1,9 @@
 """Code that builds the whole task: a project that was uploaded, or what the operator installed."""
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lrtuner.sources.config import ANYTHING, Config, NoArgs, Targets
 
@@ -13,6 +14,38 @@ Target = Annotated[
     str, Field(max_length=200, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
 ]
 """A function: `package.module:name`."""
+
+_DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+_ALLOWED = re.compile(rf"{_DOTTED}(:[A-Za-z_]\w*|\.\*)")
+
+
+def _of_targets_or_packages(value: str) -> str:
+    for entry in _entries(value):
+        if not _ALLOWED.fullmatch(entry):
+            raise ValueError(f"{entry!r} is neither package.module:function nor package.*")
+    return value
+
+
+AllowedList = Annotated[str, AfterValidator(_of_targets_or_packages)]
+"""An operator's list: `package.module:function` or `package.*`, separated by commas."""
+
+
+def allowed(target: str, allowed_list: str) -> bool:
+    """Whether an operator's list has the target.
+
+    `package.*` stands for every function of the package and of all modules in it.
+    """
+    module = target.partition(":")[0]
+    for entry in _entries(allowed_list):
+        if entry == target:
+            return True
+        if entry.endswith(".*") and f"{module}.".startswith(entry[:-1]):
+            return True
+    return False
+
+
+def _entries(allowed_list: str) -> list[str]:
+    return [entry.strip() for entry in allowed_list.split(",") if entry.strip()]
 
 
 class Building(Config):

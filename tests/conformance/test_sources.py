@@ -12,9 +12,13 @@ from lrtuner.sources import (
     models,
     split_sizes,
 )
-from tests.worker.conftest import task_of
+from tests.worker.code.conftest import PLAIN, STEPPED, task_in
+from tests.worker.conftest import fingerprint, task_of
 from worker import sources as built
+from worker.snapshot import Subject, restored
 from worker.training import train
+
+__all__ = ["task_in"]  # a fixture
 
 SMALL = {
     "mlp": {"hidden": [8]},
@@ -22,6 +26,7 @@ SMALL = {
     "gpt": {"width": 8, "num_layers": 1, "num_heads": 2},
     "python_stdlib_text": {"max_chars": 10_000, "context_length": 16},
 }
+CODE = {"pairs of tensors": PLAIN, "a step on a dataset": STEPPED}
 FITTING = [
     (m, d)
     for m, model in MODELS.items()
@@ -95,6 +100,51 @@ def test_the_same_seed_gives_the_same_weights(name):
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("source", CODE)
+def test_code_gives_the_same_data_and_weights_for_the_same_seed(task_in, source):
+    first, again, other = (task_in(CODE[source], seed=seed) for seed in (1, 1, 2))
+    assert first.data.digest() == again.data.digest() != other.data.digest()
+    weights = [
+        torch.nn.utils.parameters_to_vector(task.model(seed).parameters())
+        for task, seed in ((first, 1), (again, 1), (first, 2))
+    ]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("source", CODE)
+def test_code_is_put_back_to_where_it_was(task_in, source):
+    task = task_in(CODE[source])
+    model = task.model(0)
+    optimizer = task.optimizer(model, 0.1)
+    before = fingerprint(model, optimizer)
+    with restored(Subject(model, optimizer)):
+        for batch in task.batches(3, 4):
+            task.loss(model, batch).backward()
+            optimizer.step()
+        assert fingerprint(model, optimizer) != before
+    assert fingerprint(model, optimizer) == before
+
+
+@pytest.mark.parametrize("source", CODE)
+def test_no_example_of_code_is_in_two_splits(task_in, source):
+    data = task_in(CODE[source]).data
+    rows = [
+        tuple(row)
+        for split in (data.train, data.validation, data.test)
+        for row in rows_of(split).tolist()
+    ]
+    assert len(rows) > 150
+    assert len(set(rows)) >= len(rows) - 1
+
+
+def rows_of(split):
+    if not len(split):
+        return torch.empty(0)
+    batch = split.batch(torch.arange(len(split)))
+    return batch["x"] if isinstance(batch, dict) else batch[0]
 
 
 def test_names_are_those_the_classes_carry():

@@ -151,10 +151,10 @@ def test_a_sweep_scales_too(monkeypatch):
 
 def test_a_device_that_cannot_is_refused(monkeypatch):
     with pytest.raises(JobFailedError, match=r"training\.precision: fp16 is not possible on mps"):
-        task_module._check_precision("fp16", torch.device("mps"))
+        task_module.check_precision("fp16", torch.device("mps"))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     with pytest.raises(JobFailedError, match="this GPU has no bf16"):
-        task_module._check_precision("bf16", torch.device("cuda"))
+        task_module.check_precision("bf16", torch.device("cuda"))
 
 
 # clipping -----------------------------------------------------------------------------------------

@@ -9,6 +9,10 @@ DISK_FULL = "code.disk_full"
 CRASHED = "code.crashed"
 PROTOCOL = "code.protocol"
 NOT_STARTED = "code.not_started"
+FAILED = "code.failed"
+INVALID_TASK = "code.invalid_task"
+NOT_ALLOWED = "code.not_allowed"
+WALL_MISSING = "code.wall_missing"
 
 
 class CodeError(JobFailedError):

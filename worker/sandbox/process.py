@@ -103,6 +103,7 @@ class Sandbox:
         limits: what it may use.
         readable: files and folders that it may read, beside the interpreter and what is installed.
         hidden: folders that it must not see, wherever they lie.
+        files: descriptors of open files that it is given, under the same numbers.
         skip: walls that are not to be raised.
         gpu: whether it may use the GPUs of the machine.
 
@@ -118,6 +119,7 @@ class Sandbox:
         limits: Limits | None = None,
         readable: Sequence[Path] = (),
         hidden: Sequence[Path] = (),
+        files: Sequence[int] = (),
         skip: Collection[str] = (),
         gpu: bool = False,
     ) -> None:
@@ -133,7 +135,7 @@ class Sandbox:
         ours, theirs = socket.socketpair()
         self._pipe = Pipe(ours)
         with theirs:
-            self._process = _started(theirs)
+            self._process = _started(theirs, files)
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
         order = {
@@ -339,7 +341,7 @@ class Sandbox:
 _OURS = 2  # the two that wait: outside and inside the namespace of pids
 
 
-def _started(theirs: socket.socket) -> subprocess.Popen[bytes]:
+def _started(theirs: socket.socket, files: Sequence[int]) -> subprocess.Popen[bytes]:
     environment = {name: os.environ[name] for name in _SEE if name in os.environ} | _FIXED
     path = [entry for entry in sys.path if entry and Path(entry).exists()]
     return subprocess.Popen(
@@ -349,7 +351,7 @@ def _started(theirs: socket.socket) -> subprocess.Popen[bytes]:
         stderr=subprocess.STDOUT,
         env=environment,
         cwd="/",
-        pass_fds=[theirs.fileno()],
+        pass_fds=[theirs.fileno(), *files],
         start_new_session=True,
         bufsize=0,
     )

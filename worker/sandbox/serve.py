@@ -16,6 +16,7 @@ from lrtuner.objective import Target
 from worker import trainer
 from worker.device import choose_device, prepare
 from worker.failure import explained
+from worker.handover import Handover, mapped
 from worker.range_test import one_sweep
 from worker.sandbox.pipe import Pipe
 from worker.task import Task, make_task
@@ -28,15 +29,19 @@ _RUN = TypeAdapter(Run)
 
 
 def serve(pipe: Pipe, payload: Asked) -> None:
-    """Answer until the pipe ends. `payload`: the `spec` of the job, and the `device`."""
+    """Answer until the pipe ends.
+
+    `payload`: the `spec` of the job, the `device`, and the `data` of a job on files, or None.
+    """
     device = choose_device(payload["device"])
     prepare(device)
     spec = JobSpec.model_validate_json(json.dumps(payload["spec"]))
+    data = mapped(Handover.model_validate(payload["data"])) if payload["data"] else None
     made: list[Task] = []
 
     def task() -> Task:
         if not made:
-            made.append(make_task(spec, device))
+            made.append(make_task(spec, device, data=data))
         return made[0]
 
     while True:

@@ -21,6 +21,7 @@ from lrtuner.lifecycle import TrialState
 from lrtuner.objective import Target
 from lrtuner.range_test import Sweep
 from lrtuner.strict import Strict
+from worker.handover import Handover
 from worker.journal import storable
 from worker.sandbox.errors import CodeError
 from worker.sandbox.process import Sandbox
@@ -48,7 +49,7 @@ class Facts(Strict):
     examples_per_evaluation: Count
     num_validation: Count
     num_test: Count
-    num_bytes: Count
+    num_bytes: Count | None
     streamed: bool
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
@@ -85,7 +86,7 @@ class _Data:
         return range(self.facts.num_test)
 
     @property
-    def num_bytes(self) -> int:
+    def num_bytes(self) -> int | None:
         return self.facts.num_bytes
 
     @property
@@ -103,17 +104,27 @@ class SandboxedTask:
         spec: the job.
         start: starts a sandbox with the entry and payload that it is given.
         device: where to train, as torch names it.
+        data: of a job on files, in a file that `start` gives to the sandbox (`worker.handover`).
 
     Raises:
         CodeError: the task could not be built, or says of itself what cannot be.
     """
 
     def __init__(
-        self, spec: JobSpec, start: Callable[[str, dict[str, Any]], Sandbox], device: str = "cpu"
+        self,
+        spec: JobSpec,
+        start: Callable[[str, dict[str, Any]], Sandbox],
+        device: str = "cpu",
+        *,
+        data: Handover | None = None,
     ) -> None:
         self.spec = spec
         self._start = start
-        self._payload = {"spec": json.loads(spec.model_dump_json()), "device": device}
+        self._payload = {
+            "spec": json.loads(spec.model_dump_json()),
+            "device": device,
+            "data": data.model_dump() if data else None,
+        }
         self._sandbox: Sandbox | None = None
         self._number = 0
         self._facts: Facts | None = None
