@@ -3,7 +3,6 @@
 It has no database. It ends when its stdin does, so that it never outlives its supervisor.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -11,13 +10,9 @@ import resource
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
 from typing import Any, TextIO
 
-import torch
 from pydantic import ValidationError
 
 from lrtuner.errors import JobFailedError, LRTunerError
@@ -25,12 +20,10 @@ from lrtuner.evidence import Progress, TrialRecord
 from lrtuner.job import JobSpec
 from lrtuner.lifecycle import Stage
 from worker.device import choose_device, prepare
-from worker.handover import read_outside
 from worker.journal import History, storable
 from worker.pipeline import Pipeline
-from worker.sandbox.limits import Limits
-from worker.sandbox.process import Sandbox
-from worker.sandbox.trainer import SandboxedTask
+from worker.rules import Rules
+from worker.sandboxed import trained_in
 
 ORPHANED = 3
 _MEBIBYTE = 1024 * 1024
@@ -98,7 +91,8 @@ def _train(order: dict[str, Any], journal: PipeJournal) -> str:
         elapsed_seconds=order["elapsed_seconds"],
     )
     spec = JobSpec.model_validate_json(json.dumps(order["spec"]))
-    with _sandboxed(order["sandbox"], spec, device) as task:
+    rules = Rules.model_validate_json(json.dumps(order["rules"]))
+    with trained_in(rules, spec, device) as task:
         pipeline = Pipeline(
             job_id=order["job_id"],
             spec=spec,
@@ -110,26 +104,6 @@ def _train(order: dict[str, Any], journal: PipeJournal) -> str:
             task=task,
         )
         return pipeline.run().text()
-
-
-@contextlib.contextmanager
-def _sandboxed(
-    how: dict[str, Any] | None, spec: JobSpec, device: torch.device
-) -> Iterator[SandboxedTask | None]:
-    """The job's task in a sandbox, or None where it is trained in this process."""
-    if how is None:
-        yield None
-        return
-    with read_outside(spec) as data:
-        start = partial(
-            Sandbox,
-            limits=Limits.model_validate(how["limits"]),
-            hidden=[Path(folder) for folder in how["hidden"]],
-            files=[data.file] if data else [],
-            gpu=device.type == "cuda",
-        )
-        with SandboxedTask(spec, start, str(device), data=data) as task:
-            yield task
 
 
 def _private_stdout() -> TextIO:

@@ -19,6 +19,7 @@ from lrtuner.lifecycle import JobStatus, Stage, TrialState
 from lrtuner.store import Claim, Database, queue, reading
 from worker.journal import storable
 from worker.process import Child, described
+from worker.rules import rules_of
 from worker.settings import Settings
 
 log = logging.getLogger("lrtuner.worker")
@@ -244,16 +245,7 @@ class Supervisor:
             "device": self.settings.device,
             "public_url": self.settings.public_url,
             "memory_limit_mb": self.settings.memory_limit_mb,
-            "sandbox": self._sandbox(),
-        }
-
-    def _sandbox(self) -> dict[str, Any] | None:
-        """What the child must know to train in a sandbox; None where it trains by itself."""
-        if not self.settings.sandbox:
-            return None
-        return {
-            "limits": self.settings.code_limits.model_dump(),
-            "hidden": [str(self.settings.data_dir.absolute())],
+            "rules": rules_of(self.settings).model_dump(mode="json"),
         }
 
     def _heartbeat(self) -> JobStatus:

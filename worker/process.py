@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from typing import Any
 
@@ -14,16 +16,23 @@ _COMMAND = (sys.executable, "-m", "worker.child")
 
 
 class Child:
-    """One running child. Messages arrive in order; None means that it has ended."""
+    """One running child. Messages arrive in order; None means that it has ended.
+
+    Its temporary files lie in a folder of their own, which goes with it however it ends.
+    """
 
     def __init__(self, order: dict[str, Any], command: tuple[str, ...] = _COMMAND) -> None:
+        self._folder = tempfile.mkdtemp(prefix="lrtuner-job-")
+        if os.geteuid() == 0:
+            # code of others lies below, and does not run as root
+            os.chmod(self._folder, 0o711)  # noqa: S103
         # one thread per process, said before torch is imported; a session of its own, so that
         # killing the group takes grandchildren along and Ctrl-C reaches the supervisor alone
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(),
+            env={**_environment(), "TMPDIR": self._folder},
             start_new_session=True,
             text=True,
             encoding="utf-8",
@@ -61,6 +70,7 @@ class Child:
             if pipe:
                 with contextlib.suppress(OSError):
                     pipe.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
         return status
 
     def wait(self) -> int:

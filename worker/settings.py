@@ -7,8 +7,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lrtuner.datasets.limits import MEBIBYTE
 from lrtuner.datasets.limits import Limits as DatasetLimits
+from lrtuner.sources.code import AllowedList
 from lrtuner.store import url_from_environment
 from worker.sandbox.limits import Limits
+from worker.sandbox.walls import WantedWalls
 
 
 class Settings(BaseSettings):
@@ -82,6 +84,19 @@ class Settings(BaseSettings):
     )
     code_processes: int = Field(
         default=128, ge=1, description="Most processes and threads of a sandbox."
+    )
+    code: bool = Field(
+        default=False, description="Run projects of code that were uploaded, each in a sandbox."
+    )
+    code_walls: WantedWalls = Field(
+        default="network-namespace|seccomp,mount-namespace|landlock",
+        description="Walls without which no uploaded code is run, separated by commas; `a|b` wants "
+        "one of the two.",
+    )
+    entrypoints: AllowedList = Field(
+        default="",
+        description="The functions that a job may name as its model: `package.module:function` or "
+        "`package.*`, separated by commas; the same for the API. Not set: none.",
     )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."

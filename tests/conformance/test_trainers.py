@@ -1,12 +1,14 @@
 """What every trainer does: in this process or in a sandbox, the same job gives the same bytes."""
 
 import json
+from functools import partial
 
 import pytest
 
 from lrtuner.errors import JobFailedError
 from lrtuner.evidence import Environment
 from lrtuner.objective import Target
+from tests.worker.code.conftest import STEPPED, code_spec, project
 from tests.worker.conftest import CPU, ListJournal, pipeline_of, spec_of
 from worker import trainer
 from worker.device import prepare
@@ -21,6 +23,7 @@ from worker.training import full_cost, train
 SPEC = spec_of(
     search={"budget": {"full_runs": 12}, "confirm_pairs": 1, "compare": ["schedule_free"]}
 )
+CODE_SPEC = code_spec(search=SPEC.search.model_dump())
 RATES = [0.1] * 20 + [0.05] * 20
 TOO_FEW = spec_of(
     model={"name": "gpt"},
@@ -32,24 +35,39 @@ TOO_FEW = spec_of(
 )
 
 
-@pytest.fixture(scope="module")
-def here():
+WAYS = ["in this process", "in a sandbox", pytest.param("code", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def both(request, tmp_path_factory):
+    """The task of one job by one of those who train, and in this process."""
     prepare(CPU)
-    return make_task(SPEC, CPU)
-
-
-@pytest.fixture(scope="module", params=["in this process", "in a sandbox"])
-def task(request, here):
-    """The task of one job, by each of those who train."""
     if request.param == "in this process":
-        yield here
+        here = make_task(SPEC, CPU)
+        yield here, here
         return
-    with SandboxedTask(SPEC, sandbox) as sandboxed:
-        yield sandboxed
+    folder = None if request.param == "in a sandbox" else tmp_path_factory.mktemp("code")
+    spec = SPEC if folder is None else CODE_SPEC
+    if folder:
+        project(folder, STEPPED)
+    start = partial(sandbox, folder)
+    with SandboxedTask(spec, start, project=folder) as sandboxed:
+        yield sandboxed, make_task(spec, CPU, folder)
 
 
-def sandbox(entry, payload):
-    return Sandbox(entry, payload, limits=Limits(memory_mb=2048, answer_seconds=60.0))
+@pytest.fixture
+def task(both):
+    return both[0]
+
+
+@pytest.fixture
+def here(both):
+    return both[1]
+
+
+def sandbox(folder, entry, payload):
+    limits = Limits(memory_mb=2048, answer_seconds=60.0)
+    return Sandbox(entry, payload, limits=limits, readable=[folder] if folder else [])
 
 
 def result(run):
@@ -110,13 +128,13 @@ def test_what_cannot_be_built_is_told_in_the_same_words():
     with pytest.raises(JobFailedError) as wanted:
         make_task(TOO_FEW, CPU)
     with pytest.raises(JobFailedError) as found:
-        SandboxedTask(TOO_FEW, sandbox)
+        SandboxedTask(TOO_FEW, partial(sandbox, None))
     assert (found.value.code, str(found.value)) == (wanted.value.code, str(wanted.value))
 
 
-def test_a_whole_job_gives_the_same_bytes(task):
-    """Recommendation, records and stages are those of a task that the pipeline builds itself."""
-    (found, journal), (wanted, plain) = _job(task), _job(None)
+def test_a_whole_job_gives_the_same_bytes(task, here):
+    """Recommendation, records and stages."""
+    (found, journal), (wanted, plain) = _job(task), _job(here)
     assert found == wanted
     assert [t.model_dump_json(exclude={"seconds"}) for t in journal.trials] == [
         t.model_dump_json(exclude={"seconds"}) for t in plain.trials
@@ -127,7 +145,7 @@ def test_a_whole_job_gives_the_same_bytes(task):
 
 def _job(task):
     journal = ListJournal()
-    pipeline = pipeline_of(SPEC, journal)
+    pipeline = pipeline_of(task.spec, journal)
     pipeline.task = task
     return pipeline.run().text(), journal
 
@@ -139,7 +157,8 @@ def test_the_walls_are_in_the_environment(task, here):
         def event(self, kind, message, phase, data):
             told.append((kind, data))
 
-    pipeline = pipeline_of(spec_of(search={"mode": "range_test"}), Journal())
+    search = task.spec.search.model_copy(update={"mode": "range_test"})
+    pipeline = pipeline_of(task.spec.model_copy(update={"search": search}), Journal())
     pipeline.task = task
     pipeline.run()
     [found] = [Environment.model_validate(data) for kind, data in told if kind == "environment"]

@@ -137,7 +137,8 @@ def _view(order: dict[str, Any], devices: list[str]) -> Callable[[], None]:
 def _become(uid: int, scratch: str, needed: list[str]) -> None:
     for path in needed:
         _check_open_to_all(path)
-    for path in (scratch, *(entry.path for entry in os.scandir(scratch))):
+    inside = [entry.path for entry in os.scandir(scratch)]
+    for path in (scratch, *(path for path in inside if not os.path.ismount(path))):
         os.chown(path, uid, uid)
     os.setgroups([])
     os.setresgid(uid, uid, uid)

@@ -35,24 +35,7 @@ from worker.sandbox.errors import (
 )
 from worker.sandbox.limits import Limits
 from worker.sandbox.pipe import LARGEST, Pipe, ProtocolError
-
-WALLS = {
-    "parent-death": "it may go on where the worker is killed",
-    "first-to-go": "where the system runs out of memory, the worker may be ended in its place",
-    "pid-namespace": "it sees the other processes of the machine, and what it starts may escape",
-    "network-namespace": "only seccomp keeps it from the network",
-    "ipc-namespace": "it sees the shared memory of other processes",
-    "mount-namespace": "it sees all files; only Landlock and the rights of its user guard them",
-    "unprivileged-user": "it runs as root, though without capabilities",
-    "no-capabilities": "it has every right that the worker has",
-    "no-new-privileges": "set-user-id programs give it rights",
-    "rlimits": "memory, open files and the size of files are not limited by the kernel",
-    "process-limit": "only the watcher limits processes, twenty times a second",
-    "landlock": "only the view guards the files",
-    "hidden-folders": "the worker's data can be read",
-    "seccomp": "dangerous system calls are not refused",
-}
-"""Every wall, and what holds no more where it is missing."""
+from worker.sandbox.walls import WALLS
 
 TAIL = 4096
 """So many of the last bytes of what code prints are kept."""

@@ -7,6 +7,7 @@ is a `failure` in its place, and nothing further for that question.
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -31,17 +32,19 @@ _RUN = TypeAdapter(Run)
 def serve(pipe: Pipe, payload: Asked) -> None:
     """Answer until the pipe ends.
 
-    `payload`: the `spec` of the job, the `device`, and the `data` of a job on files, or None.
+    `payload`: the `spec` of the job, the `device`, the `project`, a folder, or None, and the `data`
+    of a job on files, or None.
     """
     device = choose_device(payload["device"])
     prepare(device)
     spec = JobSpec.model_validate_json(json.dumps(payload["spec"]))
     data = mapped(Handover.model_validate(payload["data"])) if payload["data"] else None
+    project = Path(payload["project"]) if payload["project"] else None
     made: list[Task] = []
 
     def task() -> Task:
         if not made:
-            made.append(make_task(spec, device, data=data))
+            made.append(make_task(spec, device, project, data))
         return made[0]
 
     while True:

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -23,8 +24,9 @@ from lrtuner.range_test import Sweep
 from lrtuner.strict import Strict
 from worker.handover import Handover
 from worker.journal import storable
-from worker.sandbox.errors import CodeError
+from worker.sandbox.errors import WALL_MISSING, CodeError
 from worker.sandbox.process import Sandbox
+from worker.sandbox.walls import not_standing
 from worker.trainer import Compared
 from worker.training import Run
 
@@ -105,9 +107,11 @@ class SandboxedTask:
         start: starts a sandbox with the entry and payload that it is given.
         device: where to train, as torch names it.
         data: of a job on files, in a file that `start` gives to the sandbox (`worker.handover`).
+        project: the folder of the user's code, which the sandbox may read.
+        wanted: walls without which nothing is run (see `worker.sandbox.walls`).
 
     Raises:
-        CodeError: the task could not be built, or says of itself what cannot be.
+        CodeError: a wall is missing, the task could not be built, or says of itself what cannot be.
     """
 
     def __init__(
@@ -117,12 +121,15 @@ class SandboxedTask:
         device: str = "cpu",
         *,
         data: Handover | None = None,
+        project: Path | None = None,
+        wanted: str = "",
     ) -> None:
         self.spec = spec
-        self._start = start
+        self._start, self._wanted = start, wanted
         self._payload = {
             "spec": json.loads(spec.model_dump_json()),
             "device": device,
+            "project": str(project) if project else None,
             "data": data.model_dump() if data else None,
         }
         self._sandbox: Sandbox | None = None
@@ -249,11 +256,19 @@ class SandboxedTask:
         self.close()
         self._sandbox = self._start(SERVE, self._payload)
         self.walls, self.warnings = self._sandbox.walls, self._sandbox.warnings
+        self._check_walls(self._sandbox)  # nothing of the code has run before the first question
         self._send("describe", {})
         facts = self._answer(_FACTS, 0)
         self._check(None if self._facts in (None, facts) else "another task than before")
         self._facts = facts
         return self._sandbox
+
+    def _check_walls(self, sandbox: Sandbox) -> None:
+        missing = not_standing(self._wanted, sandbox.walls)
+        if missing:
+            why = "; ".join(f"{name}: {reason}" for name, reason in sandbox.missing.items())
+            told = f"code is not run here without {', '.join(missing)} (LRTUNER_CODE_WALLS); {why}"
+            raise CodeError(WALL_MISSING, storable(told))
 
     def _ask(self, what: str, **asked: Any) -> None:
         self._running()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lrtuner.datasets.folder import sha256
 from lrtuner.errors import InvalidCodeError, NotFoundError
 from lrtuner.projects import Limits, find_project, pack, project_path, unpack
-from lrtuner.datasets.folder import sha256
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """Small projects of a user's own code, and the task of a job with each."""
 
+import hashlib
 from textwrap import dedent
 
 import pytest
 
+from lrtuner.projects import pack, project_path
 from tests.worker.conftest import CPU, spec_of
 from worker.task import make_task
 
@@ -71,6 +73,17 @@ def project(folder, source, **files):
     for name, text in files.items():
         (folder / f"{name}.py").write_text(dedent(text))
     return folder
+
+
+def uploaded(data_dir, folder):
+    """The id of the folder's project, which is then among the uploads in `data_dir`."""
+    archive = data_dir / "project.zip"
+    pack(folder, archive)
+    code_id = f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"
+    kept = project_path(data_dir, code_id)
+    kept.parent.mkdir(exist_ok=True)
+    archive.rename(kept)
+    return code_id
 
 
 def code_spec(**changes):

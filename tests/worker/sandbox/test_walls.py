@@ -14,7 +14,8 @@ import pytest
 from tests.worker.sandbox.conftest import needs
 from worker.sandbox import landlock, watch
 from worker.sandbox.errors import CodeError
-from worker.sandbox.process import WALLS, Sandbox
+from worker.sandbox.process import Sandbox
+from worker.sandbox.walls import WALLS
 
 ROOT = Path(__file__).parents[3]
 

@@ -1,0 +1,80 @@
+"""A job in a sandbox, where the worker's rules or its code ask for one."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from lrtuner.errors import InvalidCodeError, JobFailedError, NotFoundError
+from lrtuner.job import JobSpec
+from lrtuner.projects import find_project, unpack
+from lrtuner.sources import Code, Entrypoint
+from lrtuner.sources.code import allowed
+from worker.handover import read_outside
+from worker.rules import Rules
+from worker.sandbox.errors import NOT_ALLOWED, CodeError
+from worker.sandbox.process import Sandbox
+from worker.sandbox.trainer import SandboxedTask
+
+
+@contextlib.contextmanager
+def trained_in(rules: Rules, spec: JobSpec, device: torch.device) -> Iterator[SandboxedTask | None]:
+    """The job's task in a sandbox, or None where it is trained in this process.
+
+    Uploaded code is always in a sandbox; what the operator listed, as all that is built in, where
+    `sandbox` is on.
+
+    Raises:
+        CodeError: the rules do not allow the job's code; or see `SandboxedTask`.
+        JobFailedError: the code is not there, or has changed; or the data cannot be read.
+    """
+    _check_allowed(rules, spec)
+    uploaded = isinstance(spec.model, Code)
+    if not rules.sandbox and not uploaded:
+        yield None
+        return
+    with _unpacked(rules, spec) as project, read_outside(spec) as data:
+        start = partial(
+            Sandbox,
+            limits=rules.limits,
+            hidden=[Path(rules.data_dir)],
+            readable=[project] if project else [],
+            files=[data.file] if data else [],
+            gpu=device.type == "cuda",
+        )
+        wanted = rules.walls if uploaded else ""
+        with SandboxedTask(
+            spec, start, str(device), data=data, project=project, wanted=wanted
+        ) as task:
+            yield task
+
+
+def _check_allowed(rules: Rules, spec: JobSpec) -> None:
+    if isinstance(spec.model, Code) and not rules.code:
+        told = "this worker runs no uploaded code (LRTUNER_CODE)"
+        raise CodeError(NOT_ALLOWED, f"model.source: {told}")
+    if isinstance(spec.model, Entrypoint) and not allowed(spec.model.target, rules.entrypoints):
+        told = f"{spec.model.target} is not among what this worker may run (LRTUNER_ENTRYPOINTS)"
+        raise CodeError(NOT_ALLOWED, f"model.target: {told}")
+
+
+@contextlib.contextmanager
+def _unpacked(rules: Rules, spec: JobSpec) -> Iterator[Path | None]:
+    """The job's project in a folder of its own, which is removed at the end."""
+    if not isinstance(spec.model, Code):
+        yield None
+        return
+    if spec.model.id is None:
+        raise JobFailedError("model.id: the job names no uploaded code (lrtuner submit --code)")
+    with tempfile.TemporaryDirectory(prefix="lrtuner-project-") as folder:
+        if os.geteuid() == 0:
+            Path(folder).chmod(0o755)  # in the sandbox nobody is root
+        try:
+            unpack(find_project(Path(rules.data_dir), spec.model.id), Path(folder))
+        except (NotFoundError, InvalidCodeError) as error:
+            raise JobFailedError(f"model.id: {error}") from None
+        yield Path(folder).resolve()
