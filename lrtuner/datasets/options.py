@@ -7,7 +7,7 @@ from pydantic import Field
 from lrtuner.datasets.content import Kind
 from lrtuner.strict import Strict
 
-Format = Literal["npz", "csv", "safetensors", "parquet", "images", "text"]
+Format = Literal["npz", "csv", "safetensors", "parquet", "images", "text", "idx", "cifar"]
 
 
 class Options(Strict):

@@ -49,7 +49,10 @@ class Upload(File):
 
 
 class PathFile(File):
-    """A file below the operator's data root; `format` is told by its ending if left out."""
+    """A file or a folder of files below the operator's data root.
+
+    `format` is told by the ending if left out; what has no ending is a folder, whose files tell it.
+    """
 
     source: Literal["path"]
     path: RelativePath
@@ -72,7 +75,7 @@ class PathFile(File):
 
     @model_validator(mode="after")
     def _has_a_format(self) -> Self:
-        if self.format is None and self.suffix not in SUFFIXES:
+        if self.format is None and self.suffix not in ("", *SUFFIXES):
             known = ", ".join(SUFFIXES)
             raise does_not_fit("path", f"its ending tells no format ({known}); give dataset.format")
         return self
@@ -83,6 +86,6 @@ class PathFile(File):
         return PurePosixPath(self.path).suffix.lower()
 
     @property
-    def kind(self) -> Format:
-        """The format, told or by the ending."""
-        return self.format or SUFFIXES[self.suffix]
+    def kind(self) -> Format | None:
+        """The format, told or by the ending; None where the files of a folder tell it."""
+        return self.format or SUFFIXES.get(self.suffix)

@@ -314,7 +314,7 @@ def test_an_upload_with_numbers_to_predict_is_a_regression(uploads):
         ({"dataset": {"source": "magic"}}, "dataset.source", "upload"),
         ({"dataset": {"source": "path", "path": "a.csv"}}, "dataset.source", "LRTUNER_DATA_ROOT"),
         ({"dataset": {"source": "path", "path": "../a.csv"}}, "dataset.path", "below"),
-        ({"dataset": {"source": "path", "path": "a"}}, "dataset.path", "dataset.format"),
+        ({"dataset": {"source": "path", "path": "a.b"}}, "dataset.path", "dataset.format"),
         ({"dataset": job_on(target="z")["dataset"]}, "dataset.args.target", "colour"),
         ({"dataset": job_on(target="a")["dataset"]}, None, None),
         ({"dataset": job_on(task="regression")["dataset"]}, "dataset.args.task", "holds texts"),

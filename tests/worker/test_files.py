@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from lrtuner.datasets.folder import upload_path, uploads
 from lrtuner.errors import JobFailedError
 from lrtuner.sources import split_sizes
-from tests.conformance.dataset_samples import NUM_EXAMPLES, SAMPLES
+from tests.conformance.dataset_samples import NUM_EXAMPLES, SAMPLES, idx_files
 from tests.worker.conftest import spec_of, task_of
 from worker.sources import DATASETS
 from worker.training import train
@@ -181,4 +181,20 @@ def test_links_that_lead_out_are_refused(tmp_path, monkeypatch):
 def test_the_ending_tells_the_format_of_a_path():
     assert spec_of(**job({"source": "path", "path": "a/b.CSV"})).dataset.kind == "csv"
     with pytest.raises(ValidationError, match=r"dataset\.format"):
-        spec_of(**job({"source": "path", "path": "a/b"}))
+        spec_of(**job({"source": "path", "path": "a/b.dat"}))
+
+
+def test_a_folder_below_the_root_is_recognised_by_its_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("LRTUNER_DATA_ROOT", str(tmp_path))
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 6, 6), dtype=np.uint8)
+    labels = np.arange(50) % 5
+    files = idx_files(pixels[:40], labels[:40]) | idx_files(pixels[40:], labels[40:], "t10k")
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    task = task_of(**job({"source": "path", "path": "MNIST/raw"}, "images"))
+    assert [len(split) for split in (task.data.train, task.data.test)] == [34, 10]
+    assert task.spec.dataset.args.kind == "images"
+    with pytest.raises(JobFailedError, match="'MNIST' has no ending that tells a format"):
+        task_of(**job({"source": "path", "path": "MNIST"}, "images"))

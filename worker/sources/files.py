@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lrtuner.datasets import Format, Options, cut, folder, read
+from lrtuner.datasets import Format, Options, cut, folder, folder_format, read
 from lrtuner.datasets.content import Part
 from lrtuner.datasets.inspection import inspected
 from lrtuner.datasets.room import chunks
@@ -35,7 +35,7 @@ def upload(config: Upload, seed: int) -> Data:
 
 
 def path(config: PathFile, seed: int) -> Data:
-    """The file below `LRTUNER_DATA_ROOT`.
+    """The file or the folder below `LRTUNER_DATA_ROOT`.
 
     Raises:
         JobFailedError: there is no data root, the file is not below it, or cannot be used.
@@ -45,9 +45,10 @@ def path(config: PathFile, seed: int) -> Data:
         raise JobFailedError("dataset.path: this worker has no data root (LRTUNER_DATA_ROOT)")
     try:
         file = folder.below(settings.data_root, config.path)
+        format = config.kind or folder_format(file)
     except (NotFoundError, InvalidDatasetError) as error:
         raise JobFailedError(str(error)) from None
-    return _data(file, config.kind, config.args, seed, settings)
+    return _data(file, format, config.args, seed, settings)
 
 
 def _data(file: Path, format: Format, options: Options, seed: int, settings: Settings) -> Data:
