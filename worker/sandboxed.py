@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from worker.handover import read_outside
 from worker.rules import Rules
 from worker.sandbox.errors import NOT_ALLOWED, CodeError
 from worker.sandbox.process import Sandbox
+from worker.sandbox.scratch import Scratch
 from worker.sandbox.trainer import SandboxedTask
 
 
@@ -70,11 +70,11 @@ def _unpacked(rules: Rules, spec: JobSpec) -> Iterator[Path | None]:
         return
     if spec.model.id is None:
         raise JobFailedError("model.id: the job names no uploaded code (lrtuner submit --code)")
-    with tempfile.TemporaryDirectory(prefix="lrtuner-project-") as folder:
+    with Scratch("lrtuner-project-") as folder:
         if os.geteuid() == 0:
-            Path(folder).chmod(0o755)  # in the sandbox nobody is root
+            folder.chmod(0o755)  # in the sandbox nobody is root
         try:
-            unpack(find_project(Path(rules.data_dir), spec.model.id), Path(folder))
+            unpack(find_project(Path(rules.data_dir), spec.model.id), folder)
         except (NotFoundError, InvalidCodeError) as error:
             raise JobFailedError(f"model.id: {error}") from None
-        yield Path(folder).resolve()
+        yield folder.resolve()

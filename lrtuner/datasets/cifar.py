@@ -41,7 +41,7 @@ def is_cifar(name: str) -> bool:
 
 
 def read(path: Path, options: Options, limits: Limits) -> Content:
-    """A folder or a zip file of `data_batch_1.bin`, ..., `test_batch.bin`; or `train.bin`, `test.bin`.
+    """A folder or a zip file of `data_batch_1.bin`, ...; or of `train.bin` and `test.bin`.
 
     The classes of CIFAR-100 are the fine ones. The test split is that of the files.
 

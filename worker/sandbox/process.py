@@ -4,11 +4,9 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -35,6 +33,7 @@ from worker.sandbox.errors import (
 )
 from worker.sandbox.limits import Limits
 from worker.sandbox.pipe import LARGEST, Pipe, ProtocolError
+from worker.sandbox.scratch import Scratch
 from worker.sandbox.walls import WALLS
 
 TAIL = 4096
@@ -111,7 +110,8 @@ class Sandbox:
         self._reason: tuple[str, str] | None = None
         self._output = bytearray()
         self._measured: Path | None = None
-        self._scratch = Path(tempfile.mkdtemp(prefix="lrtuner-code-"))
+        self._folder = Scratch("lrtuner-code-")
+        self._scratch = self._folder.path
         with contextlib.suppress(OSError):
             # what this process knows is not to be read by others of its user
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
@@ -199,7 +199,7 @@ class Sandbox:
         self._pipe.close()
         if self._process.stdout:
             self._process.stdout.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._folder.close()
 
     def _begin(self, order: dict[str, Any]) -> None:
         try:
