@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from worker.settings import Settings
 from worker.task import named_data, settled_by
 
 _ALIGNED = 64
+_SPLITS = ("train", "validation", "test")
 
 
 class Piece(Strict):
@@ -37,12 +39,19 @@ class Piece(Strict):
 
 
 class Handover(Strict):
-    """Data in an open file: its descriptor, and where inputs and targets of each split lie."""
+    """Data in an open file.
+
+    Attributes:
+        file: its descriptor.
+        pieces: where inputs and targets of each split lie in it.
+        found: the inspection, if there is one.
+        facts: whatever else is known of the data, as plain values.
+    """
 
     file: int
-    num_outputs: int
-    found: dict[str, Any] | None
     pieces: list[Piece]
+    found: dict[str, Any] | None
+    facts: dict[str, Any]
 
 
 @contextmanager
@@ -88,11 +97,13 @@ def mapped(handed: Handover) -> Data:
             for piece in handed.pieces
         ]
     splits = (Split(*tensors[at : at + 2]) for at in (0, 2, 4))
-    return Data(handed.num_outputs, *splits, found=found)
+    facts = {name: tuple(v) if isinstance(v, list) else v for name, v in handed.facts.items()}
+    return Data(**dict(zip(_SPLITS, splits, strict=True)), found=found, **facts)
 
 
 def _written(data: Data) -> Handover:
-    tensors = [t for s in (data.train, data.validation, data.test) for t in (s.inputs, s.targets)]
+    splits = [getattr(data, name) for name in _SPLITS]
+    tensors = [tensor for split in splits for tensor in (split.inputs, split.targets)]
     pieces, at = list[Piece](), 0
     for tensor in tensors:
         dtype = str(tensor.dtype).removeprefix("torch.")
@@ -108,7 +119,9 @@ def _written(data: Data) -> Handover:
     except InvalidDatasetError as error:
         raise JobFailedError(f"dataset: {error}") from None
     found = None if data.found is None else data.found.model_dump(mode="json")
-    return Handover(file=descriptor, num_outputs=data.num_outputs, found=found, pieces=pieces)
+    apart = (*_SPLITS, "found")
+    facts = {f.name: getattr(data, f.name) for f in fields(data) if f.name not in apart}
+    return Handover(file=descriptor, pieces=pieces, found=found, facts=facts)
 
 
 def _copy(tensor: torch.Tensor, buffer: mmap.mmap, at: int) -> None:

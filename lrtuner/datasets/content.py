@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from lrtuner.datasets.room import Room
+from lrtuner.datasets.room import IN_MEMORY, Room
 
 Kind = Literal["features", "images", "tokens"]
 Task = Literal["classification", "regression", "language_modelling"]
@@ -81,7 +81,7 @@ class Content:
     fields: tuple[Field, ...] = ()
     warnings: tuple[str, ...] = ()
     in_order: bool = False
-    room: Room = field(default=Room(), kw_only=True)
+    room: Room = field(default=IN_MEMORY, kw_only=True)
 
     def __len__(self) -> int:
         return sum(map(len, self.parts.values()))

@@ -85,6 +85,9 @@ class Room:
         return made
 
 
+IN_MEMORY = Room()
+
+
 def room_for(size: int, what: str, limits: Limits) -> Room:
     """Where a data set of `size` bytes lies: above what may be preloaded, on disk.
 
@@ -95,7 +98,7 @@ def room_for(size: int, what: str, limits: Limits) -> Room:
         told = f"{what} takes {size} bytes as arrays; at most {limits.array_bytes} are possible"
         raise InvalidDatasetError(f"{told} (LRTUNER_MAX_DATASET_MB)")
     if size <= limits.preload_bytes:
-        return Room()
+        return IN_MEMORY
     return Room(limits.scratch or Path(tempfile.gettempdir()))
 
 

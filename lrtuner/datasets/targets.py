@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lrtuner.datasets.content import Task
 from lrtuner.datasets.limits import Limits
-from lrtuner.datasets.room import Room, chunks
+from lrtuner.datasets.room import IN_MEMORY, Room, chunks
 from lrtuner.errors import InvalidDatasetError
 
 FEW = 100
