@@ -245,6 +245,6 @@ def _compared(task: Task, name: Comparison) -> _Compared:
         raise InvalidInputError(f"comparison must be one of {', '.join(_KINDS)}, got {name!r}")
     kind: type[Any] = _KINDS[name]
     if type(task) is not Task:  # what its class says of data, loss and evaluation holds here, too
-        kind = type(name, (kind, type(task)), {})
+        kind = dataclass(frozen=True)(type(name, (kind, type(task)), {}))
     compared: _Compared = kind(**{field.name: getattr(task, field.name) for field in fields(task)})
     return compared

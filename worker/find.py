@@ -26,46 +26,53 @@ INVALID = 2
 def main() -> int:
     """Run the range test of the job in a file; progress on stderr, the result on stdout."""
     parser = argparse.ArgumentParser(prog="python -m worker.find", description=__doc__)
-    parser.add_argument("job", type=Path, metavar="JOB.json", help="a job, as for submit")
+    add_arguments(parser)
     arguments = parser.parse_args()
     try:
-        sys.stdout.write(dumps(found(read(arguments.job), Settings().device), indent=2) + "\n")
+        result = found(read(arguments.job), Settings().device, arguments.code)
+        sys.stdout.write(dumps(result, indent=2) + "\n")
     except LRTunerError as error:
         sys.stderr.write(f"{error}\n")
         return INVALID
     return 0
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What names a job and its code."""
+    parser.add_argument("job", type=Path, metavar="JOB.json", help="a job, as for submit")
+    parser.add_argument("--code", type=Path, metavar="FOLDER", help="the project with lrtune.py")
+
+
 def read(path: Path) -> JobSpec:
-    """The job in the file, as one that runs its range test alone.
+    """The job in the file.
 
     Raises:
         InvalidInputError: it cannot be read or is not valid; the message names the fields.
     """
     try:
-        spec = JobSpec.model_validate_json(path.read_bytes())
+        return JobSpec.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InvalidInputError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
         problems = error.errors(include_url=False)
         told = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
         raise InvalidInputError(f"{path} is not a valid job: {told}") from None
-    search = spec.search.model_copy(update={"mode": "range_test"})
-    return spec.model_copy(update={"search": search})
 
 
-def found(spec: JobSpec, device_name: str) -> dict[str, Any]:
-    """The job's range test as plain data: enough to redraw every plot."""
+def found(spec: JobSpec, device_name: str, code: Path | None = None) -> dict[str, Any]:
+    """The job's range test alone as plain data: enough to redraw every plot."""
     device = choose_device(device_name)
     prepare(device)
-    task = make_task(spec, device)
+    search = spec.search.model_copy(update={"mode": "range_test"})
+    spec = spec.model_copy(update={"search": search})
+    task = make_task(spec, device, code)
     result = run_range_test(task, _tell)
     about = environment(device, task.data.digest())
     return {
         "kind": "range_test",
         "tool_version": __version__,
         "environment": about.model_dump(mode="json"),
-        "job": json.loads(spec.model_dump_json()),
+        "job": json.loads(spec.model_dump_json(by_alias=True)),
         **result.model_dump(mode="json"),
     }
 

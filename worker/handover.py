@@ -96,9 +96,9 @@ def mapped(handed: Handover) -> Data:
             ).reshape(piece.shape)
             for piece in handed.pieces
         ]
-    splits = (Split(*tensors[at : at + 2]) for at in (0, 2, 4))
-    facts = {name: tuple(v) if isinstance(v, list) else v for name, v in handed.facts.items()}
-    return Data(**dict(zip(_SPLITS, splits, strict=True)), found=found, **facts)
+    known: dict[str, Any] = {name: Split(*tensors[2 * i :][:2]) for i, name in enumerate(_SPLITS)}
+    known |= {name: tuple(v) if isinstance(v, list) else v for name, v in handed.facts.items()}
+    return Data(**known, found=found)
 
 
 def _written(data: Data) -> Handover:

@@ -2,7 +2,7 @@
 
 processes  supervisor         serve, api, worker, migrate
 jobs  follow  progress        submit, wait, status, cancel, download, jobs
-find                          find
+find  check_task  here        find, check-task
 datasets                      datasets upload, datasets list, datasets show
 configs  drawing              export, check, show
 output                        what is said where, exit codes
@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from lrtuner import __version__
-from lrtuner.cli import configs, datasets, find, jobs, processes
+from lrtuner.cli import check_task, configs, datasets, find, jobs, processes
 from lrtuner.cli.output import exit_code, note, say
 from lrtuner.client import ServerUnreachableError
 from lrtuner.errors import LRTunerError
@@ -81,6 +81,7 @@ def lrtuner(
 
 jobs.register(app)
 find.register(app)
+check_task.register(app)
 datasets.register(app)
 configs.register(app)
 processes.register(app)

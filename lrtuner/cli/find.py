@@ -1,21 +1,18 @@
 """The command that runs the LR range test alone, here, without a service: find."""
 
-import json
-import subprocess
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from lrtuner.cli.output import STDOUT, StoppedError, note, require_writable, save, say, table
-from lrtuner.cli.processes import environment, python, require
-from lrtuner.errors import InvalidInputError, JobFailedError
+from lrtuner.cli.here import CodeFolder, run_worker
+from lrtuner.cli.output import STDOUT, note, require_writable, save, say, table
+from lrtuner.cli.processes import require
+from lrtuner.errors import JobFailedError
 from lrtuner.jsontext import dumps
 from lrtuner.plots import range_test_svg
 from lrtuner.range_test import RangeTestResult
 from lrtuner.words import Rows, number
-
-_INVALID = 2
 
 _INTERVALS = {
     "probes": "and where the held-out loss is within 1.25 times the lowest",
@@ -27,6 +24,7 @@ _INTERVALS = {
 _EXAMPLES = """\b
 Examples:
   lrtuner find job.json
+  lrtuner find job.json --code .
   lrtuner find job.json --output range-test.json --plot range-test.svg
   LRTUNER_DEVICE=cuda:0 lrtuner find job.json
 """
@@ -43,6 +41,7 @@ def find(
         str | None, typer.Option(metavar="FILE", help="Where to write the result; - is stdout.")
     ] = None,
     plot: Annotated[str | None, typer.Option(metavar="FILE.svg", help="Where to draw it.")] = None,
+    code: CodeFolder = None,
 ) -> None:
     """Run the LR range test of a job, here and without a service.
 
@@ -55,7 +54,7 @@ def find(
     for file in (output, plot):
         if file is not None:
             require_writable(file)
-    told = _run(job)
+    told = run_worker("worker.find", job, code, "the range test")
     result = RangeTestResult.model_validate({k: told[k] for k in RangeTestResult.model_fields})
     if output is not None:
         save(output, (dumps(told, indent=2) + "\n").encode())
@@ -65,19 +64,6 @@ def find(
     tell("\n".join(_summary(result)))
     if result.status == "failed":
         raise JobFailedError(result.message)
-
-
-def _run(job: Path) -> dict[str, Any]:
-    """The result of the worker's range test; its progress goes to stderr as it comes."""
-    done = subprocess.run(
-        python("worker.find", str(job)), stdout=subprocess.PIPE, env=environment(), check=False
-    )
-    if done.returncode == _INVALID:
-        raise InvalidInputError("nothing was run")
-    if done.returncode:
-        raise StoppedError(f"the range test ended with exit code {done.returncode}")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
 
 
 def _summary(result: RangeTestResult) -> list[str]:

@@ -47,7 +47,9 @@ def encoded_texts(
     return Targets(codes.astype(np.int64), labels, "classification")
 
 
-def encoded(values: NDArray[Any], name: str, wanted: Wanted, limits: Limits, room: Room) -> Targets:
+def encoded(
+    values: NDArray[Any], name: str, wanted: Wanted, limits: Limits, room: Room = IN_MEMORY
+) -> Targets:
     """Whole numbers as classes in sorted order, other numbers as they are.
 
     Args:

@@ -50,6 +50,7 @@ def both(request, tmp_path_factory):
     spec = SPEC if folder is None else CODE_SPEC
     if folder:
         project(folder, STEPPED)
+        folder.chmod(0o755)  # where this is root, the sandbox is not
     start = partial(sandbox, folder)
     with SandboxedTask(spec, start, project=folder) as sandboxed:
         yield sandboxed, make_task(spec, CPU, folder)

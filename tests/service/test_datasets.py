@@ -7,6 +7,7 @@ import shutil
 import time
 
 import anyio
+import numpy as np
 import pytest
 
 from service.app import create_app
@@ -218,6 +219,17 @@ def test_what_a_killed_process_left_is_removed_by_the_next_upload(uploads, folde
     os.utime(left, (time.time() - 100,) * 2)
     uploads.upload()
     assert [path.name for path in folder.glob("datasets/.*")] == [fresh.name]
+
+
+def test_what_is_too_large_for_memory_is_inspected_from_disk(start, sqlite_url, folder):
+    client = start(database_url=sqlite_url, data_dir=folder, preload_mb=1)
+    data = npz_of(x=np.ones((400, 900), np.float32), y=np.arange(400) % 3)  # 1.4 MiB
+    answer = client.post("/v1/datasets", content=data, params={"format": "npz"})
+    assert answer.status_code == 201, answer.text
+    told = answer.json()["inspection"]
+    assert told["streamed"] is True
+    assert "it takes 1 MiB as arrays: streamed from disk in training" in told["warnings"]
+    assert list((folder / "scratch").iterdir()) == []
 
 
 def test_a_full_disk_is_told(uploads, folder, monkeypatch):

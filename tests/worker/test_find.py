@@ -36,7 +36,7 @@ def test_it_is_deterministic_and_enough_to_redraw_every_plot(tmp_path):
     [
         (None, "cannot read"),
         ("{", "Invalid JSON"),
-        ('{"model": {"name": "mlp"}}', "dataset: Field required"),
+        ('{"model": {"name": "mlp"}}', "training: Field required"),
     ],
 )
 def test_a_job_that_is_not_valid_says_why(tmp_path, text, told):

@@ -233,7 +233,10 @@ class CodeTask(Task):
     def _tried(self, model: nn.Module) -> dict[str, float]:
         """What is measured on the first examples of the validation split."""
         check(self.spec.training, model)
-        self.optimizer(model, 1e-3)
+        ratios = lr_ratios(self.optimizer(model, 1e-3))
+        if min(ratios) < 1 and "prodigy" in self.spec.search.compare:
+            told = f"prodigy has one rate for all parameters, the task has {min(ratios):g} of it"
+            raise invalid(f"search.compare: {told}, too: leave one of them out")
         batch = next(self.batches(0, 1))
         if self.own.step is None:
             self._check_targets(checks.pair_of(batch)[1])

@@ -127,7 +127,7 @@ class SandboxedTask:
         self.spec = spec
         self._start, self._wanted = start, wanted
         self._payload = {
-            "spec": json.loads(spec.model_dump_json()),
+            "spec": json.loads(spec.model_dump_json(by_alias=True)),
             "device": device,
             "project": str(project) if project else None,
             "data": data.model_dump() if data else None,

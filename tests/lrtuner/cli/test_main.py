@@ -17,7 +17,8 @@ from lrtuner.errors import InvalidInputError, JobFailedError, NotFoundError
 from lrtuner.job import JobSpec
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "digits-mlp.json"
-COMMANDS = "serve api worker migrate submit status wait cancel download jobs find export check show"
+COMMANDS = "serve api worker migrate submit status wait cancel download jobs find check-task "
+COMMANDS += "export check show"
 GROUPS = "datasets"
 
 
@@ -26,7 +27,7 @@ def test_version(run):
 
 
 def test_every_command_is_there_and_explains_itself_with_an_example(run):
-    listed = re.findall(r"^  (\w+)  +[A-Z]", run("--help").stdout, flags=re.MULTILINE)
+    listed = re.findall(r"^  (\w[\w-]*)  +[A-Z]", run("--help").stdout, flags=re.MULTILINE)
     assert sorted(listed) == sorted([*COMMANDS.split(), GROUPS])
     for command in listed:
         text = run(command, "--help").stdout

@@ -112,6 +112,11 @@ def test_an_optimizer_of_ones_own_is_one_at_the_rate(task_in, function):
 
 OF_JOB = [
     ({"loss": {"name": "cross_entropy"}}, "loss=nn.CrossEntropyLoss()", "Task.loss and loss of"),
+    (
+        {"search": {"compare": ["prodigy"]}},
+        "param_groups=lambda m: [group(m[0]), group(m[3], lr_ratio=0.1)]",
+        "search.compare: prodigy has one rate for all parameters, the task has 0.1 of it",
+    ),
     ({"metrics": ["f1"]}, "step=lambda m, b: m(b[0]).mean()", "asks for f1, and .* measures loss"),
     ({"metrics": ["mse"]}, "", "asks for mse, which is not defined for .*int64"),
     ({"metrics": ["perplexity"]}, "loss=nn.CrossEntropyLoss()", "measure it in Task.metrics"),

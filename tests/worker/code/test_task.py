@@ -11,6 +11,7 @@ from lrtuner.errors import JobFailedError
 from tests.worker.code.conftest import PLAIN, STEPPED, WINE, project
 from tests.worker.conftest import ListJournal, pipeline_of, spec_of
 from tests.worker.test_trunks import assert_as_alone, wsd
+from worker.comparison import compare
 from worker.range_test import one_sweep, run_range_test
 from worker.sandbox.errors import CodeError
 from worker.training import train
@@ -244,6 +245,17 @@ def test_a_whole_job_runs(task_in):
     document = pipeline.run()
     assert document.total_steps == 40
     assert all("val_half" in trial.metrics for trial in journal.trials if trial.metrics)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [(STEPPED, "schedule_free"), (STEPPED, "prodigy"), (GROUPED, "schedule_free")],
+    ids=["step", "step", "groups"],
+)
+def test_optimizers_without_a_schedule_train_it_too(task_in, source, name):
+    run = compare(task_in(source, training={"batch_size": 16, "steps": 20}), name, 0)
+    assert run.state == "complete"
+    assert run.metrics["val_accuracy"] > 0.3
 
 
 def test_an_entrypoint_is_what_is_installed(tmp_path, monkeypatch, task_in):
