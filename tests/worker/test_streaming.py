@@ -1,5 +1,6 @@
 """Data that is too large for memory: the same runs, from files without a name."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,8 @@ from lrtuner.errors import InvalidDatasetError
 from tests.conformance.dataset_samples import SAMPLES, npz_of
 from tests.worker.conftest import ListJournal, pipeline_of, spec_of, task_of
 from tests.worker.test_files import job, place  # noqa: F401 - a fixture
-from worker.task import Task
+from worker.handover import Handover, mapped, read_outside
+from worker.task import Task, named_data
 from worker.training import train
 
 MEBIBYTE = 1024 * 1024
@@ -22,11 +24,11 @@ FORMATS = list(SAMPLES)
 
 
 @pytest.fixture
-def streaming(monkeypatch):
+def streaming(monkeypatch, tmp_path):
     """Whatever is read from now on is streamed."""
 
     def turn_on():
-        limits = Limits(preload_bytes=0)
+        limits = Limits(preload_bytes=0, scratch=tmp_path / "scratch")
         monkeypatch.setattr("worker.settings.Settings.dataset_limits", limits)
 
     return turn_on
@@ -95,6 +97,32 @@ def test_batches_of_streamed_data_are_moved_to_the_device(place, streaming):  # 
     moved = Task(task.spec, task.data, task.build_model, torch.device("meta"), 3)
     for batch in (next(moved.batches(0, 1)), moved.held_out(0, 4)):
         assert {tensor.device.type for tensor in batch} == {"meta"}
+
+
+@pytest.mark.parametrize("format", ["csv", "text"])
+@pytest.mark.parametrize("streams", [False, True])
+def test_what_is_handed_over_is_the_same_data(place, format, streams, streaming):  # noqa: F811
+    spec = spec_of(**job(place(format, SAMPLES[format]()), format))
+    if streams:
+        streaming()
+    data = named_data(spec)
+    with read_outside(spec) as handed:
+        told = Handover.model_validate(handed.model_dump())  # as it passes the pipe
+        found, again = mapped(told), mapped(told)
+        assert found.digest() == data.digest()
+        assert (found.num_outputs, found.found) == (data.num_outputs, data.found)
+        if not streams:
+            found.train.inputs.zero_()  # the code's own business
+        assert again.digest() == data.digest()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.write(handed.file, b"x")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handed.file)
+
+
+def test_what_is_built_in_is_not_handed_over():
+    with read_outside(spec_of()) as handed:
+        assert handed is None
 
 
 MEASURE = """
