@@ -90,6 +90,8 @@ class Environment(Record):
     """The machine and the versions that the numbers come from.
 
     `walls` are what stood between the code that trained and the worker; none where both were one.
+    `dataset_bytes` is what the data takes as tensors, and `dataset_streamed` whether it was paged
+    in from disk instead of preloaded.
     """
 
     python: str
@@ -101,3 +103,5 @@ class Environment(Record):
     threads: int
     dataset_digest: str
     walls: list[str] = []
+    dataset_bytes: int | None = None
+    dataset_streamed: bool = False

@@ -180,6 +180,10 @@ class JobSpec(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        self._check_fit()
+        return self
+
+    def _check_fit(self) -> None:
         if isinstance(self.dataset, OwnData) and not isinstance(self.model, Code | Entrypoint):
             told = "the job needs one: only code as the model may bring its own data"
             raise does_not_fit("dataset", told)
@@ -198,7 +202,17 @@ class JobSpec(Strict):
             self._check_metric(f"metrics.{index}", name)
         if self.dataset.num_examples is not None:
             self.total_steps(split_sizes(self.dataset.num_examples)[0])
-        return self
+
+    def on(self, args: Strict) -> Self:
+        """The job with other arguments of its dataset, checked again.
+
+        Raises:
+            PydanticCustomError: (a ValueError) what was not known before does not fit together.
+        """
+        dataset = self.dataset.model_copy(update={"args": args})
+        job = self.model_copy(update={"dataset": dataset})
+        job._check_fit()
+        return job
 
     def _check_custom(self) -> None:
         if not isinstance(self.optimizer, Custom):

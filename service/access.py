@@ -17,7 +17,7 @@ Scopes = frozenset[Scope]
 
 EVERYTHING: Scopes = frozenset(Scope)
 
-#: What tells nothing that is not in the documentation; of the metrics, how much there is to do. They
+#: What tells nothing that is not in the documentation; and the metrics, which are only numbers, and
 #: have to be there when the database, which knows the keys, is not.
 _PUBLIC = {
     "/",

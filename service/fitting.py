@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from lrtuner import fitting
 from lrtuner.datasets import Inspection
-from lrtuner.fitting import check_fit
 from lrtuner.job import JobSpec
 from lrtuner.sources import PathFile, Upload
 from lrtuner.store.uploads import DATASETS
@@ -15,7 +15,7 @@ from service.wording import plain
 
 
 def settled(connection: Any, spec: JobSpec, settings: Settings) -> JobSpec:
-    """The job, with the target spelled out that its upload was inspected with.
+    """The job, with what its upload was inspected to be spelled out.
 
     The upload cannot be deleted before the end of the transaction, and after it the job uses it.
 
@@ -37,14 +37,9 @@ def settled(connection: Any, spec: JobSpec, settings: Settings) -> JobSpec:
         )
     found = Inspection.model_validate(row.inspection)
     try:
-        check_fit(spec, found)
+        return fitting.settled(spec, found)
     except PydanticCustomError as error:
         raise _invalid(str((error.context or {})["field"]), plain(str(error))) from None
-    if found.kind != "features" or row.format not in ("csv", "parquet"):
-        return spec
-    target = spec.dataset.args.target or found.target
-    args = spec.dataset.args.model_copy(update={"target": target})
-    return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"args": args})})
 
 
 def _invalid(field: str, reason: str) -> ProblemError:

@@ -35,6 +35,8 @@ def inspected(path: Path, format: Format, target: str | None, settings: Settings
     """
     arguments = [format, str(path.resolve())]
     arguments += ["--array-bytes", str(settings.max_dataset_mb * MEBIBYTE)]
+    arguments += ["--preload-bytes", str(settings.preload_mb * MEBIBYTE)]
+    arguments += ["--scratch", str((settings.data_dir / "scratch").absolute())]
     arguments += [f"--target={target}"] if target is not None else []
     told = _told_apart("lrtuner.datasets", arguments, refused)
     return Inspection.model_validate(told["inspection"])

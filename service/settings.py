@@ -65,10 +65,17 @@ class Settings(BaseSettings):
         description="The largest dataset that can be uploaded, in MiB; larger ones get a 413.",
     )
     max_dataset_mb: int = Field(
+        default=8192,
+        ge=1,
+        le=1024**2,
+        description="The largest dataset as arrays, in MiB, the same for the workers.",
+    )
+    preload_mb: int = Field(
         default=1024,
         ge=1,
         le=1024**2,
-        description="The largest dataset as arrays in memory, in MiB, the same for the workers.",
+        description="The largest dataset that lies in memory as arrays, in MiB, the same for the "
+        "workers; larger ones are streamed from files in `scratch` in the data folder.",
     )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."

@@ -1,10 +1,13 @@
-"""Data as tensors: three splits, moved to the device once."""
+"""Data as tensors: three splits, moved to the device once, or batch by batch."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+from lrtuner.datasets import Inspection
+from lrtuner.datasets.room import chunks
 
 
 @dataclass(frozen=True)
@@ -26,18 +29,36 @@ class Split:
 class Data:
     """Three disjoint splits, and what a model is to give for an example.
 
-    `num_outputs` counts classes, labels, values, or the characters of a vocabulary.
+    `num_outputs` counts classes, labels, values, or the characters of a vocabulary. `found` is what
+    the file that it comes from was seen to hold.
     """
 
     num_outputs: int
     train: Split
     validation: Split
     test: Split
+    found: Inspection | None = field(default=None, kw_only=True)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether it is too large for memory, and paged in from disk as it is needed."""
+        return self.found is not None and self.found.streamed
+
+    @property
+    def num_bytes(self) -> int:
+        """What all tensors take."""
+        return sum(
+            tensor.numel() * tensor.element_size()
+            for split in (self.train, self.validation, self.test)
+            for tensor in (split.inputs, split.targets)
+        )
 
     def to(self, device: torch.device) -> "Data":
-        """The same data on `device`."""
-        moved = (split.to(device) for split in (self.train, self.validation, self.test))
-        return Data(self.num_outputs, *moved)
+        """The same data on `device`; where it is streamed, it stays where it is."""
+        if self.streamed:
+            return self
+        names = ("train", "validation", "test")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def digest(self) -> str:
         """A digest of every example, target and split boundary."""
@@ -45,5 +66,7 @@ class Data:
         for split in (self.train, self.validation, self.test):
             for tensor in (split.inputs, split.targets):
                 hashed.update(str(tuple(tensor.shape)).encode())
-                hashed.update(tensor.contiguous().cpu().numpy().tobytes())
+                values = tensor.contiguous().cpu().numpy()
+                for rows in chunks(values):
+                    hashed.update(values[rows].tobytes())
         return "sha256:" + hashed.hexdigest()

@@ -11,6 +11,7 @@ import torch
 from lrtuner import __version__
 from lrtuner.budget import PROBE_SHARE, SWEEP_SHARE, Plan, plan
 from lrtuner.candidates import linear_to_zero, to_schedule
+from lrtuner.datasets.limits import MEBIBYTE
 from lrtuner.document import (
     Context,
     OptimizerRef,
@@ -292,14 +293,22 @@ class Pipeline:
         return elapsed < 60.0 * budget.max_minutes * min(1.0, limit / budget.full_runs)
 
     def _tell_environment(self) -> None:
-        found = environment(self.device, self.work.data.digest())
+        data = self.work.data
+        about = {"dataset_bytes": data.num_bytes, "dataset_streamed": data.streamed}
+        found = environment(self.device, data.digest()).model_copy(update=about)
         told = f"training on {found.device} with torch {found.torch}"
         if not isinstance(self.work, Task):
             found = found.model_copy(update={"walls": list(self.work.walls)})
             told += ", in a sandbox"
             for warning in self.work.warnings:
-                self.journal.event("warning", warning, Stage.RANGE_TEST, {"code": "sandbox"})
+                self._warn(warning, "sandbox")
+        if data.streamed:
+            size = (data.num_bytes or 0) // MEBIBYTE
+            self._warn(f"dataset: {size} MiB, streamed from disk", "streamed")
         self.journal.event("environment", told, Stage.RANGE_TEST, found.model_dump())
+
+    def _warn(self, text: str, code: str) -> None:
+        self.journal.event("warning", text, Stage.RANGE_TEST, {"code": code})
 
     def _message(self, stage: Stage, text: str) -> None:
         self.journal.event("message", text, stage, {})

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,11 +11,13 @@ import torch
 from lrtuner.errors import InvalidCodeError, JobFailedError, NotFoundError
 from lrtuner.job import JobSpec
 from lrtuner.projects import find_project, unpack
-from lrtuner.sources import Code, Entrypoint, OwnData
+from lrtuner.sources import Code, Entrypoint
 from lrtuner.sources.code import allowed
+from worker.handover import read_outside
 from worker.rules import Rules
 from worker.sandbox.errors import NOT_ALLOWED, CodeError
 from worker.sandbox.process import Sandbox
+from worker.sandbox.scratch import Scratch
 from worker.sandbox.trainer import SandboxedTask
 
 
@@ -29,26 +30,26 @@ def trained_in(rules: Rules, spec: JobSpec, device: torch.device) -> Iterator[Sa
 
     Raises:
         CodeError: the rules do not allow the job's code; or see `SandboxedTask`.
-        JobFailedError: the code is not there, or has changed; or a sandbox does not have the data.
+        JobFailedError: the code is not there, or has changed; or the data cannot be read.
     """
     _check_allowed(rules, spec)
     uploaded = isinstance(spec.model, Code)
     if not rules.sandbox and not uploaded:
         yield None
         return
-    if not isinstance(spec.dataset, OwnData) and spec.dataset.source != "builtin":
-        told = f"dataset.source: a sandbox has no {spec.dataset.source} files yet"
-        raise JobFailedError(told)
-    with _unpacked(rules, spec) as project:
+    with _unpacked(rules, spec) as project, read_outside(spec) as data:
         start = partial(
             Sandbox,
             limits=rules.limits,
             hidden=[Path(rules.data_dir)],
             readable=[project] if project else [],
+            files=[data.file] if data else [],
             gpu=device.type == "cuda",
         )
         wanted = rules.walls if uploaded else ""
-        with SandboxedTask(spec, start, str(device), project=project, wanted=wanted) as task:
+        with SandboxedTask(
+            spec, start, str(device), data=data, project=project, wanted=wanted
+        ) as task:
             yield task
 
 
@@ -69,11 +70,11 @@ def _unpacked(rules: Rules, spec: JobSpec) -> Iterator[Path | None]:
         return
     if spec.model.id is None:
         raise JobFailedError("model.id: the job names no uploaded code (lrtuner submit --code)")
-    with tempfile.TemporaryDirectory(prefix="lrtuner-project-") as folder:
+    with Scratch("lrtuner-project-") as folder:
         if os.geteuid() == 0:
-            Path(folder).chmod(0o755)  # in the sandbox nobody is root
+            folder.chmod(0o755)  # in the sandbox nobody is root
         try:
-            unpack(find_project(Path(rules.data_dir), spec.model.id), Path(folder))
+            unpack(find_project(Path(rules.data_dir), spec.model.id), folder)
         except (NotFoundError, InvalidCodeError) as error:
             raise JobFailedError(f"model.id: {error}") from None
-        yield Path(folder).resolve()
+        yield folder.resolve()

@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lrtuner.datasets.limits import MEBIBYTE
+from lrtuner.datasets.limits import Limits as DatasetLimits
 from lrtuner.logs import Style
 from lrtuner.sources.code import AllowedList
 from lrtuner.store import url_from_environment
@@ -53,10 +55,17 @@ class Settings(BaseSettings):
         description="Most memory (data, MiB) of a job's process; no limit by default.",
     )
     max_dataset_mb: int = Field(
+        default=8192,
+        ge=1,
+        le=1024**2,
+        description="The largest dataset as arrays, in MiB, the same for the API.",
+    )
+    preload_mb: int = Field(
         default=1024,
         ge=1,
         le=1024**2,
-        description="The largest dataset as arrays in memory, in MiB, the same for the API.",
+        description="The largest dataset that is preloaded, in MiB; larger ones are streamed from "
+        "files in `scratch` in the data folder.",
     )
     data_root: Path | None = Field(
         default=None,
@@ -104,6 +113,15 @@ class Settings(BaseSettings):
         description="The port where Prometheus reads the worker, at /metrics. Not set: none.",
     )
     metrics_host: str = Field(default="127.0.0.1", description="The address of that port.")
+
+    @property
+    def dataset_limits(self) -> DatasetLimits:
+        """How large a file of examples may be."""
+        return DatasetLimits(
+            array_bytes=self.max_dataset_mb * MEBIBYTE,
+            preload_bytes=self.preload_mb * MEBIBYTE,
+            scratch=(self.data_dir / "scratch").absolute(),
+        )
 
     @property
     def code_limits(self) -> Limits:

@@ -17,6 +17,14 @@ class Splits(Protocol):
     def test(self) -> Sized:
         """What the runs of the confirmation are evaluated on too."""
 
+    @property
+    def num_bytes(self) -> int | None:
+        """What it takes as tensors, if that is known."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether it is paged in from disk as it is needed."""
+
     def digest(self) -> str:
         """A digest of all data."""
 

@@ -14,11 +14,11 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from lrtuner.errors import JobFailedError
-from lrtuner.fitting import NUMBERS
+from lrtuner.fitting import settled
 from lrtuner.job import JobSpec, derived_seed
 from lrtuner.losses import learned
 from lrtuner.optimizers import Muon
-from lrtuner.sources import Code, Entrypoint, mismatch_of
+from lrtuner.sources import Code, Entrypoint
 from worker.data import Data, Split
 from worker.ema import Ema
 from worker.losses import CROSS_ENTROPY, LOSSES, Loss, Outputs
@@ -160,7 +160,8 @@ class Task:
         language model, other metrics where the job asks for them.
         """
         names, reconstructs = self.spec.measured, self._reconstructs
-        return evaluate(model, split, self.criterion, names, reconstructs=reconstructs)
+        criterion, device = self.criterion, self.device
+        return evaluate(model, split, criterion, names, reconstructs=reconstructs, device=device)
 
     @cached_property
     def criterion(self) -> Loss:
@@ -184,23 +185,28 @@ class Task:
         """`count` examples of the validation split; which ones, the seed says."""
         split = self.data.validation
         generator = torch.Generator().manual_seed(derived_seed(seed, "held_out"))
-        chosen = torch.randperm(len(split), generator=generator)[:count].to(self.device)
-        return split.inputs.index_select(0, chosen), split.targets.index_select(0, chosen)
+        chosen = torch.randperm(len(split), generator=generator)[:count]
+        return self._examples(split, chosen.to(split.inputs.device))
 
     def batches(self, seed: int, count: int, start: int = 0) -> Iterator[Batch]:
         """`count` training batches, reshuffled each epoch; the same order for the same seed.
 
         An update takes `grad_accum` of them. With `start` so many are skipped first.
         """
-        train = self.data.train
         for index in islice(self._order(seed), start, start + count):
-            yield train.inputs.index_select(0, index), train.targets.index_select(0, index)
+            yield self._examples(self.data.train, index)
+
+    def _examples(self, split: Split, index: Tensor) -> Batch:
+        """These of a split, on the device; the split lies there as well, unless it is streamed."""
+        inputs, targets = (v.index_select(0, index) for v in (split.inputs, split.targets))
+        return inputs.to(self.device), targets.to(self.device)
 
     def _order(self, seed: int) -> Iterator[Tensor]:
         """The examples of one batch after another, without an end."""
         generator = torch.Generator().manual_seed(derived_seed(seed, "order"))
         while True:
-            order = torch.randperm(len(self.data.train), generator=generator).to(self.device)
+            order = torch.randperm(len(self.data.train), generator=generator)
+            order = order.to("cpu" if self.data.streamed else self.device)
             yield from order.split(self.batch_size)[: self.steps_per_epoch * self.grad_accum]
 
 
@@ -219,17 +225,21 @@ def evaluate(
     metrics: Sequence[str] = (),
     *,
     reconstructs: bool = False,
+    device: torch.device | None = None,
 ) -> dict[str, float]:
-    """The mean loss over a split, `accuracy` where it counts hits, and the metrics asked for."""
+    """The mean loss over a split, `accuracy` where it counts hits, and the metrics asked for.
+
+    Batches are moved to `device`, where the split lies on another one.
+    """
     total = weight = 0.0
     hits = places = 0
     rows: list[tuple[Tensor, Tensor]] = []
     whole = [name for name in metrics if name not in ("accuracy", "perplexity")]
     with evaluation_mode(model):
         for start in range(0, len(split), EVALUATION_BATCH):
-            inputs = split.inputs[start : start + EVALUATION_BATCH]
+            inputs = split.inputs[start : start + EVALUATION_BATCH].to(device)
             outputs = model(inputs).float()
-            targets = split.targets[start : start + EVALUATION_BATCH]
+            targets = split.targets[start : start + EVALUATION_BATCH].to(device)
             expected = inputs if reconstructs else targets
             part = criterion.total(outputs, expected)
             total, weight = total + part[0], weight + part[1]
@@ -262,13 +272,19 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def make_task(spec: JobSpec, device: torch.device, project: Path | None = None) -> Task:
+def make_task(
+    spec: JobSpec,
+    device: torch.device,
+    project: Path | None = None,
+    data: Data | None = None,
+) -> Task:
     """Build the data once, and check that the model fits it, before anything trains.
 
     Args:
         spec: the job.
         device: where to train.
         project: the folder of the user's code, for a job whose model is uploaded code.
+        data: that of a dataset that the job names, where it was read already.
 
     Raises:
         JobFailedError: the job's lengths do not fit the data, the model cannot be built for it, or
@@ -278,11 +294,11 @@ def make_task(spec: JobSpec, device: torch.device, project: Path | None = None) 
         # imported here: it builds on this module
         from worker.code.task import make_code_task  # noqa: PLC0415
 
-        return make_code_task(spec, device, project)
-    data = named_data(spec)
+        return make_code_task(spec, device, project, data)
+    data = data or named_data(spec)
+    spec = settled_by(spec, data)
     steps = total_steps(spec, len(data.train))
     check_precision(spec.training.precision, device)
-    _check_kind(spec, data)
     data = data.to(device)
     if learned(spec.trained_loss, spec.dataset) == "inputs":
         data = replace(data, num_outputs=data.train.inputs[0].numel())
@@ -305,6 +321,20 @@ def named_data(spec: JobSpec) -> Data:
     return DATASETS[type(spec.dataset)](spec.dataset, derived_seed(spec.seed, "split"))
 
 
+def settled_by(spec: JobSpec, data: Data) -> JobSpec:
+    """The job with what the file of its data was seen to hold (see `lrtuner.fitting`).
+
+    Raises:
+        JobFailedError: it does not fit; it names the field.
+    """
+    if data.found is None:
+        return spec
+    try:
+        return settled(spec, data.found)
+    except PydanticCustomError as error:
+        raise _not_fitting(error) from error
+
+
 def total_steps(spec: JobSpec, num_train: int) -> int:
     """The updates of a full run over so many examples.
 
@@ -314,8 +344,11 @@ def total_steps(spec: JobSpec, num_train: int) -> int:
     try:
         return spec.total_steps(num_train)
     except PydanticCustomError as error:
-        field = (error.context or {}).get("field")
-        raise JobFailedError(f"{field}: {error}") from error
+        raise _not_fitting(error) from error
+
+
+def _not_fitting(error: PydanticCustomError) -> JobFailedError:
+    return JobFailedError(f"{(error.context or {}).get('field')}: {error}")
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -329,17 +362,3 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise JobFailedError(f"training.precision: {told}")
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise JobFailedError("training.precision: this GPU has no bf16; use fp16 or float32")
-
-
-def _check_kind(spec: JobSpec, data: Data) -> None:
-    """What a file holds is known for sure only now."""
-    inputs = data.train.inputs
-    kind = "features" if inputs.dim() < 4 else "images"
-    if not inputs.is_floating_point():
-        kind = "tokens"
-    problem = mismatch_of(spec.model, spec.dataset.name, frozenset({kind}))
-    if problem:
-        raise JobFailedError(f"model.name: {problem}")
-    numbers = spec.dataset.source != "builtin" and data.train.targets.is_floating_point()
-    if numbers and spec.dataset.targets != "values":
-        raise JobFailedError(f"dataset.args.task: {NUMBERS}")

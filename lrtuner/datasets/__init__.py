@@ -9,7 +9,9 @@ unpickled, and what does not fit is refused with the place and the reason, never
     arrays       named arrays as content       (npz, safetensors)
     columns      columns as content            (csv, parquet)
     targets      targets as class numbers or as numbers
+    room         where arrays lie: in memory, or on disk
     archive      the entries of a zip file     (npz, images)
+    members      the files of a folder or zip  (idx, cifar)
     inspection   what is told about a file
     cut          content in three splits
     folder       the folder that holds uploads, and that of the operator
@@ -18,7 +20,7 @@ unpickled, and what does not fit is refused with the place and the reason, never
 from collections.abc import Callable
 from pathlib import Path
 
-from lrtuner.datasets import csv, images, npz, parquet, safetensors, text
+from lrtuner.datasets import cifar, csv, idx, images, npz, parquet, safetensors, text
 from lrtuner.datasets.content import Content
 from lrtuner.datasets.inspection import Inspection, inspected
 from lrtuner.datasets.limits import Limits
@@ -26,13 +28,16 @@ from lrtuner.datasets.options import Format, Options
 from lrtuner.errors import InvalidDatasetError
 
 __all__ = [
+    "FOLDERS",
     "FORMATS",
     "SUFFIXES",
+    "TABLES",
     "Content",
     "Format",
     "Inspection",
     "Limits",
     "Options",
+    "folder_format",
     "inspect",
     "read",
 ]
@@ -47,6 +52,8 @@ FORMATS: dict[Format, Reader] = {
     "parquet": parquet.read,
     "images": images.read,
     "text": text.read,
+    "idx": idx.read,
+    "cifar": cifar.read,
 }
 
 #: Which format a file's name stands for.
@@ -59,6 +66,27 @@ SUFFIXES: dict[str, Format] = {
     ".zip": "images",
     ".txt": "text",
 }
+
+#: Those with columns, one of which is the target.
+TABLES: tuple[Format, ...] = ("csv", "parquet")
+
+#: Those that may be a folder, by how its files are named.
+FOLDERS: dict[Format, Callable[[str], bool]] = {"idx": idx.is_idx, "cifar": cifar.is_cifar}
+
+
+def folder_format(path: Path) -> Format:
+    """The format that a folder is in, by the names of its files.
+
+    Raises:
+        InvalidDatasetError: it is no folder, or none of a known format.
+    """
+    names = [file.name for file in path.iterdir()] if path.is_dir() else []
+    for format, fits in FOLDERS.items():
+        if any(map(fits, names)):
+            return format
+    what = f"a folder in none of these formats: {', '.join(FOLDERS)}" if names else "no folder"
+    told = f"{path.name!r} has no ending that tells a format, and is {what}"
+    raise InvalidDatasetError(f"{told}; give dataset.format")
 
 
 def read(path: Path, format: Format, options: Options, limits: Limits) -> Content:
@@ -74,14 +102,19 @@ def read(path: Path, format: Format, options: Options, limits: Limits) -> Conten
         InvalidDatasetError: the file is not of that format, damaged, too large, or does not fit
             the options; `where` names the row, column, entry or array.
     """
+    if path.is_dir() and format not in FOLDERS:
+        raise InvalidDatasetError(f"it is a folder; a {format} data set is a file")
     if not path.stat().st_size:
         raise InvalidDatasetError("the file is empty")
     try:
-        return FORMATS[format](path, options, limits)
+        content = FORMATS[format](path, options, limits)
     except MemoryError:
         raise InvalidDatasetError("reading it takes more memory than there is") from None
     except RecursionError:
         raise InvalidDatasetError("it is nested too deeply") from None
+    if options.kind not in (None, content.kind):
+        raise InvalidDatasetError(f"args.kind: {options.kind!r}, but it holds {content.kind}")
+    return content
 
 
 def inspect(path: Path, format: Format, options: Options, limits: Limits) -> Inspection:

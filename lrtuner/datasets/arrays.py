@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from lrtuner.datasets.content import LEAST_EXAMPLES, SPLIT_NAMES, Content, Field, Kind, Part
 from lrtuner.datasets.limits import Limits
 from lrtuner.datasets.options import Options
-from lrtuner.datasets.targets import encoded
+from lrtuner.datasets.room import Room, chunks
+from lrtuner.datasets.targets import Targets, encoded
 from lrtuner.errors import InvalidDatasetError
 
 _ROLES = {
@@ -31,7 +32,7 @@ _CHANNELS = (1, 3, 4)
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def content_of(arrays: Arrays, options: Options, limits: Limits) -> Content:
+def content_of(arrays: Arrays, options: Options, limits: Limits, room: Room) -> Content:
     """The content of a file of arrays.
 
     Raises:
@@ -43,19 +44,22 @@ def content_of(arrays: Arrays, options: Options, limits: Limits) -> Content:
     found = _by_split(arrays)
     kind = _kind(found)
     if kind == "tokens":
-        return _tokens(arrays, found, limits)
-    inputs = {split: _inputs(*pair["inputs"], kind) for split, pair in found.items()}
+        if options.task not in ("auto", "language_modelling"):
+            told = f"{options.task!r}, but whole numbers into as many whole numbers are tokens"
+            raise InvalidDatasetError(f"args.task: {told}; store floats if they are none")
+        return _tokens(arrays, found, limits, room)
+    inputs = {split: _inputs(*pair["inputs"], kind, room) for split, pair in found.items()}
     shapes = {value.shape[1:] for value in inputs.values()}
     if len(shapes) > 1:
         raise InvalidDatasetError(f"the splits have inputs of different shapes: {sorted(shapes)}")
     name = next(iter(found.values()))["targets"][0]
-    targets = _encoded(found, name, options, limits)
+    targets = _encoded(found, name, options, limits, room)
     parts, at = {}, 0
     for split, values in inputs.items():
         parts[split] = Part(values, targets.values[at : at + len(values)])
         at += len(values)
     fields, classes = _fields(arrays), targets.classes
-    return Content(kind, targets.task, parts, targets.num_outputs, classes, name, fields)
+    return Content(kind, targets.task, parts, targets.num_outputs, classes, name, fields, room=room)
 
 
 def _by_split(arrays: Arrays) -> dict[str, dict[str, tuple[str, NDArray[Any]]]]:
@@ -125,15 +129,16 @@ def check_finite(array: NDArray[Any], name: str) -> None:
     Raises:
         InvalidDatasetError: there is such a value; it names the first example that has one.
     """
-    with np.errstate(over="ignore"):
-        finite = np.isfinite(array.astype(np.float32, copy=False))
-    if not finite.all():
-        row = int(np.argwhere(~finite)[0][0])
-        raise InvalidDatasetError(
-            f"array {name!r}, example {row}: a value is NaN, infinite or beyond float32",
-            array=name,
-            row=row,
-        )
+    for rows in chunks(array):
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(array[rows].astype(np.float32, copy=False))
+        if not finite.all():
+            row = rows.start + int(np.argwhere(~finite)[0][0])
+            raise InvalidDatasetError(
+                f"array {name!r}, example {row}: a value is NaN, infinite or beyond float32",
+                array=name,
+                row=row,
+            )
 
 
 def _kind(found: dict[str, dict[str, tuple[str, NDArray[Any]]]]) -> Kind:
@@ -145,7 +150,7 @@ def _kind(found: dict[str, dict[str, tuple[str, NDArray[Any]]]]) -> Kind:
     return "images" if inputs.ndim >= 3 else "features"
 
 
-def _inputs(name: str, array: NDArray[Any], kind: Kind) -> NDArray[Any]:
+def _inputs(name: str, array: NDArray[Any], kind: Kind, room: Room) -> NDArray[Any]:
     if kind == "images":
         array = _channels_first(name, array)
     elif array.ndim != 2:
@@ -154,8 +159,7 @@ def _inputs(name: str, array: NDArray[Any], kind: Kind) -> NDArray[Any]:
             raise InvalidDatasetError(told, array=name)
         array = array[:, None]
     scale = 255.0 if kind == "images" and array.dtype == np.uint8 else 1.0
-    values: NDArray[Any] = np.ascontiguousarray(array, dtype=np.float32)
-    return values if scale == 1.0 else values / np.float32(scale)
+    return room.converted(array, np.float32, scale)
 
 
 def _channels_first(name: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -174,15 +178,19 @@ def _encoded(
     name: str,
     options: Options,
     limits: Limits,
-) -> Any:
+    room: Room,
+) -> Targets:
     every = [pair["targets"][1] for pair in found.values()]
     if len({array.shape[1:] for array in every}) > 1:
         raise InvalidDatasetError("the splits have targets of different shapes", array=name)
-    return encoded(np.concatenate(every), name, options.task, limits)
+    return encoded(room.joined(every), name, options.task, limits, room)
 
 
 def _tokens(
-    arrays: Arrays, found: dict[str, dict[str, tuple[str, NDArray[Any]]]], limits: Limits
+    arrays: Arrays,
+    found: dict[str, dict[str, tuple[str, NDArray[Any]]]],
+    limits: Limits,
+    room: Room,
 ) -> Content:
     parts, highest = {}, 0
     for split, pair in found.items():
@@ -195,11 +203,12 @@ def _tokens(
                 told = f"tokens from {low} to {high}; they count from 0 to {limits.vocabulary - 1}"
                 raise InvalidDatasetError(f"array {name!r}: {told}", array=name)
             highest = max(highest, high)
-        parts[split] = Part(inputs.astype(np.int64), targets.astype(np.int64))
+        parts[split] = Part(*(room.converted(values, np.int64) for values in (inputs, targets)))
     if len({part.inputs.shape[1] for part in parts.values()}) > 1:
         raise InvalidDatasetError("the splits have contexts of different lengths")
     name = next(iter(found.values()))["targets"][0]
-    return Content("tokens", "language_modelling", parts, highest + 1, (), name, _fields(arrays))
+    fields = _fields(arrays)
+    return Content("tokens", "language_modelling", parts, highest + 1, (), name, fields, room=room)
 
 
 def _fields(arrays: Arrays) -> tuple[Field, ...]:

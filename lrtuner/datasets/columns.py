@@ -1,7 +1,7 @@
 """Columns as content: numbers as they are, texts as one input per category, one target column."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from lrtuner.datasets.content import LEAST_EXAMPLES, Content, Field, Part
 from lrtuner.datasets.limits import Limits
 from lrtuner.datasets.options import Options
+from lrtuner.datasets.room import Room, room_for
 from lrtuner.datasets.targets import Targets, encoded, encoded_texts
 from lrtuner.errors import InvalidDatasetError
 
 ColumnType = Literal["text", "integer", "number"]
 
 _FLOAT_BYTES = 4
+_BLOCK_CELLS = 1 << 20
 
 
 @dataclass
@@ -87,10 +89,14 @@ def target_of(names: Sequence[str], options: Options) -> str:
     return options.target
 
 
+Block = Mapping[str, NDArray[Any]]
+"""Rows that follow each other, by column: finite float64 or int64, of texts their numbers."""
+
+
 def content_of(
     columns: Sequence[Column],
     num_rows: int,
-    values: Callable[[Sequence[Column]], dict[str, NDArray[Any]]],
+    blocks: Callable[[Sequence[Column], int], Iterator[Block]],
     options: Options,
     limits: Limits,
 ) -> Content:
@@ -99,9 +105,9 @@ def content_of(
     Args:
         columns: all of them, in their order.
         num_rows: without the header.
-        values: reads columns by name: finite float64 or int64, of texts their numbers.
+        blocks: reads columns by name: all rows, at most so many at once.
         options: which column holds the targets, and what they are.
-        limits: of the size in memory.
+        limits: of the size.
 
     Raises:
         InvalidDatasetError: it is too small or too large, or the targets cannot be learned.
@@ -116,26 +122,50 @@ def content_of(
     width = sum(column.width for column in features)
     if not width:
         raise InvalidDatasetError("no column can be used as a feature")
-    if width > limits.columns or num_rows * width * _FLOAT_BYTES > limits.array_bytes:
-        told = f"{num_rows} rows of {width} inputs, each text of a column counted as one, take"
-        raise InvalidDatasetError(
-            f"{told} {num_rows * width * _FLOAT_BYTES} bytes in memory; at most {limits.columns} "
-            f"inputs and {limits.array_bytes} bytes are possible"
-        )
+    told = f"{num_rows} rows of {width} inputs, each text of a column counted as one,"
+    if width > limits.columns:
+        raise InvalidDatasetError(f"{told} are too many: {limits.columns} inputs are possible")
+    room = room_for(num_rows * width * _FLOAT_BYTES, told, limits)
     wanted = [column for column in columns if column in features or column.name == target]
-    found = values(wanted)
-    targets = _targets(columns, target, found[target], options, limits)
-    part = Part(_inputs(features, found, width, num_rows), targets.values)
+    inputs = room.empty((num_rows, width), np.float32)
+    targets: list[NDArray[Any]] = []
+    varies, at = _Variety(), 0
+    for block in blocks(wanted, max(1, _BLOCK_CELLS // len(wanted))):
+        rows = inputs[at : at + len(block[target])]
+        _fill(rows, features, block, at)
+        targets.append(block[target].copy())
+        varies.learn(block)
+        at += len(rows)
+    if at != num_rows:
+        raise InvalidDatasetError(f"it has {at} rows, and said that there are {num_rows}")
+    found = _targets(columns, target, np.concatenate(targets), options, limits, room)
     return Content(
         "features",
-        targets.task,
-        {"all": part},
-        targets.num_outputs,
-        targets.classes,
+        found.task,
+        {"all": Part(inputs, found.values)},
+        found.num_outputs,
+        found.classes,
         target,
         fields=tuple(_field(column) for column in columns),
-        warnings=tuple(_warnings(columns, target, found)),
+        warnings=tuple(_warnings(columns, target, varies)),
+        room=room,
     )
+
+
+class _Variety:
+    """Which columns are the same in every row so far."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, Any] = {}
+        self.varied: set[str] = set()
+
+    def learn(self, block: Block) -> None:
+        for name, values in block.items():
+            if (
+                name not in self.varied
+                and not (values == self._first.setdefault(name, values[0])).all()
+            ):
+                self.varied.add(name)
 
 
 def _check_target(columns: Sequence[Column], target: str, limits: Limits) -> None:
@@ -145,35 +175,38 @@ def _check_target(columns: Sequence[Column], target: str, limits: Limits) -> Non
 
 
 def _targets(
-    columns: Sequence[Column], target: str, values: NDArray[Any], options: Options, limits: Limits
+    columns: Sequence[Column],
+    target: str,
+    values: NDArray[Any],
+    options: Options,
+    limits: Limits,
+    room: Room,
 ) -> Targets:
     column = next(column for column in columns if column.name == target)
     if column.type != "text":
-        return encoded(values, target, options.task, limits)
+        return encoded(values, target, options.task, limits, room)
     return encoded_texts(values, column.labels, target, options.task, limits)
 
 
-def _inputs(
-    features: Sequence[Column], found: dict[str, NDArray[Any]], width: int, num_rows: int
-) -> NDArray[Any]:
-    inputs = np.zeros((num_rows, width), np.float32)
+def _fill(inputs: NDArray[Any], features: Sequence[Column], block: Block, num_before: int) -> None:
+    """Write a block into its rows of the inputs, behind so many rows."""
     at = 0
     for column in features:
-        values = found[column.name]
+        values = block[column.name]
         if column.type == "text":
-            inputs[np.arange(num_rows), at + values] = 1.0
+            inputs[:, at : at + column.width] = 0.0
+            inputs[np.arange(len(inputs)), at + values] = 1.0
         else:
             with np.errstate(over="ignore"):
                 inputs[:, at] = values
-            _check_range(inputs[:, at], column.name)
+            _check_range(inputs[:, at], column.name, num_before)
         at += column.width
-    return inputs
 
 
-def _check_range(values: NDArray[Any], name: str) -> None:
+def _check_range(values: NDArray[Any], name: str, num_before: int) -> None:
     finite = np.isfinite(values)
     if not finite.all():
-        row = int(np.argmin(finite)) + 1
+        row = num_before + int(np.argmin(finite)) + 1
         told = "a number is beyond float32 (3.4e38)"
         raise InvalidDatasetError(f"row {row}, column {name!r}: {told}", row=row, column=name)
 
@@ -183,15 +216,13 @@ def _field(column: Column) -> Field:
     return Field(column.name, column.type, (), distinct if column.type == "text" else None)
 
 
-def _warnings(columns: Sequence[Column], target: str, found: dict[str, NDArray[Any]]) -> list[str]:
+def _warnings(columns: Sequence[Column], target: str, varies: _Variety) -> list[str]:
     told = []
     for column in columns:
         if column.name != target and not column.is_feature:
             told.append(f"column {column.name!r} has too many different texts and is not used")
-        elif column.name in found and column.name != target:
-            values = found[column.name]
-            if bool((values == values[0]).all()):
-                told.append(f"column {column.name!r} is the same in every row")
+        elif column.name != target and column.name not in varies.varied:
+            told.append(f"column {column.name!r} is the same in every row")
     return told
 
 

@@ -1,10 +1,12 @@
 """What every format gives: examples with their targets, and how they were split."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from numpy.typing import NDArray
+
+from lrtuner.datasets.room import IN_MEMORY, Room
 
 Kind = Literal["features", "images", "tokens"]
 Task = Literal["classification", "regression", "language_modelling"]
@@ -67,6 +69,7 @@ class Content:
         fields: what the file holds.
         warnings: what one should know before training on it.
         in_order: neighbours belong together: split in stretches, not by chance.
+        room: where the arrays lie.
     """
 
     kind: Kind
@@ -78,6 +81,7 @@ class Content:
     fields: tuple[Field, ...] = ()
     warnings: tuple[str, ...] = ()
     in_order: bool = False
+    room: Room = field(default=IN_MEMORY, kw_only=True)
 
     def __len__(self) -> int:
         return sum(map(len, self.parts.values()))

@@ -8,7 +8,14 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtuner.datasets.columns import Column, check_names, content_of, parsed_number, target_of
+from lrtuner.datasets.columns import (
+    Block,
+    Column,
+    check_names,
+    content_of,
+    parsed_number,
+    target_of,
+)
 from lrtuner.datasets.content import Content
 from lrtuner.datasets.limits import Limits
 from lrtuner.datasets.options import Options
@@ -21,8 +28,8 @@ def read(path: Path, options: Options, limits: Limits) -> Content:
     """The target is the column that the options name, or the last; every other one is a feature.
 
     Columns whose every cell is a number are numbers, others are categories. The file is read twice:
-    first for what is in each column, then for the values, so that no more than one row of text is
-    in memory.
+    first for what is in each column, then for the values, so that no more than a few rows of text
+    are in memory.
 
     Raises:
         InvalidDatasetError: see `lrtuner.datasets.read`. Empty cells are refused: what to put there
@@ -30,10 +37,10 @@ def read(path: Path, options: Options, limits: Limits) -> Content:
     """
     columns, num_rows = _survey(path, options, limits)
 
-    def values(wanted: Sequence[Column]) -> dict[str, NDArray[Any]]:
-        return _values(path, columns, wanted, num_rows, limits)
+    def blocks(wanted: Sequence[Column], most: int) -> Iterator[Block]:
+        return _blocks(path, columns, wanted, most, limits)
 
-    return content_of(columns, num_rows, values, options, limits)
+    return content_of(columns, num_rows, blocks, options, limits)
 
 
 def _survey(path: Path, options: Options, limits: Limits) -> tuple[list[Column], int]:
@@ -74,9 +81,9 @@ def _learn(column: Column, cell: str, row: int, most: int) -> None:
             column.categories = None
 
 
-def _values(
-    path: Path, columns: list[Column], wanted: Sequence[Column], num_rows: int, limits: Limits
-) -> dict[str, NDArray[Any]]:
+def _blocks(
+    path: Path, columns: list[Column], wanted: Sequence[Column], most: int, limits: Limits
+) -> Iterator[Block]:
     found: dict[str, NDArray[Any]] = {}
     takers: list[tuple[int, Column, NDArray[Any], dict[str, int]]] = []
     for index, column in enumerate(columns):
@@ -84,14 +91,21 @@ def _values(
             continue
         dtype = {"text": np.int64, "integer": np.int64, "number": np.float64}[column.type]
         codes = {text: code for code, text in enumerate(column.labels)}
-        array: NDArray[Any] = np.empty(num_rows, dtype)
-        found[column.name] = array
-        takers.append((index, column, array, codes))
+        found[column.name] = np.empty(most, dtype)
+        takers.append((index, column, found[column.name], codes))
+    number = 0
     for row, cells in _rows(path, limits):
-        for index, column, array, codes in takers if row else ():
+        if not row:
+            continue
+        for index, column, array, codes in takers:
             cell = cells[index]
-            array[row - 1] = codes[cell] if column.type == "text" else _number(column, cell)
-    return found
+            array[number] = codes[cell] if column.type == "text" else _number(column, cell)
+        number += 1
+        if number == most:
+            yield found
+            number = 0
+    if number:
+        yield {name: array[:number] for name, array in found.items()}
 
 
 def _number(column: Column, cell: str) -> float | int:

@@ -10,7 +10,10 @@ HELD_OUT = 0.15
 
 def sizes(content: Content) -> dict[str, int]:
     """How many examples each split gets."""
-    return {split: len(part) for split, part in cut(content, 0).items()}
+    whole, parts, missing = _parts(content)
+    counts = {split: len(part) for split, part in parts.items()}
+    counts |= _counts(len(whole), missing)
+    return {split: counts[split] for split in SPLITS}
 
 
 def cut(content: Content, seed: int) -> dict[str, Part]:
@@ -20,19 +23,28 @@ def cut(content: Content, seed: int) -> dict[str, Part]:
     a training split, validation or test that it lacks are 15 % of that each. Text is cut into
     consecutive stretches, everything else by a permutation that the seed gives.
     """
-    parts = dict(content.parts)
-    whole = parts.pop("all", None) or parts.pop("train")
-    missing = [split for split in SPLITS[1:] if split not in parts]
-    order = np.arange(len(whole))
+    whole, parts, missing = _parts(content)
+    order = None
     if not content.in_order:
         order = np.random.default_rng(seed).permutation(len(whole))
     counts = _counts(len(whole), missing)
     at = 0
     for split in ("train", *missing):
-        index = order[at : at + counts[split]]
-        parts[split] = Part(whole.inputs[index], whole.targets[index])
+        rows = slice(at, at + counts[split])
+        if order is None:
+            parts[split] = Part(whole.inputs[rows], whole.targets[rows])
+        else:
+            taken = (content.room.taken(v, order[rows]) for v in (whole.inputs, whole.targets))
+            parts[split] = Part(*taken)
         at += counts[split]
     return {split: parts[split] for split in SPLITS}
+
+
+def _parts(content: Content) -> tuple[Part, dict[str, Part], list[str]]:
+    """What is cut, the other parts, and those that are missing."""
+    parts = dict(content.parts)
+    whole = parts.pop("all", None) or parts.pop("train")
+    return whole, parts, [split for split in SPLITS[1:] if split not in parts]
 
 
 def _counts(number: int, missing: list[str]) -> dict[str, int]:

@@ -59,16 +59,16 @@ def sha256(path: Path) -> str:
 
 
 def below(root: Path, relative: str) -> Path:
-    """The file at `relative` below `root`, with every link followed.
+    """The file or folder at `relative` below `root`, with every link followed.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: there is none.
         InvalidDatasetError: it lies outside of `root`.
     """
     root = root.resolve()
     path = (root / relative).resolve()
     if not path.is_relative_to(root):
         raise InvalidDatasetError(f"dataset.path: {relative!r} leads out of the data root")
-    if not path.is_file():
+    if not path.is_file() and not path.is_dir():
         raise NotFoundError(f"dataset.path: there is no file {relative!r} below the data root")
     return path

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtuner.datasets import archive
-from lrtuner.datasets.content import LEAST_EXAMPLES, SPLIT_NAMES, Content, Field, Part
+from lrtuner.datasets.content import LEAST_EXAMPLES, SPLIT_NAMES, SPLITS, Content, Field, Part
 from lrtuner.datasets.limits import Limits
 from lrtuner.datasets.options import Options
+from lrtuner.datasets.room import Room, room_for
 from lrtuner.datasets.targets import encoded_texts
 from lrtuner.errors import InvalidDatasetError, UnsupportedError
 
@@ -32,7 +33,7 @@ def read(path: Path, options: Options, limits: Limits) -> Content:
         InvalidDatasetError: see `lrtuner.datasets.read`.
         UnsupportedError: Pillow is not installed.
     """
-    if options.target is not None or options.task == "regression":
+    if options.target is not None or options.task not in ("auto", "classification"):
         raise InvalidDatasetError("args: the classes of images are the names of their folders")
     image = _pillow()
     with archive.opened(path) as file:
@@ -43,29 +44,29 @@ def read(path: Path, options: Options, limits: Limits) -> Content:
         mode = "L" if all(grey for _size, grey in seen) else "RGB"
         depth = 1 if mode == "L" else 3
         total = len(placed) * depth * side[0] * side[1] * 4
-        if total > limits.array_bytes:
-            told = f"{len(placed)} images of {side[0]} x {side[1]} take {total} bytes in memory"
-            raise InvalidDatasetError(f"{told}; at most {limits.array_bytes} are possible")
-        pixels = np.empty((len(placed), depth, side[1], side[0]), np.float32)
+        room = room_for(total, f"{len(placed)} images of {side[0]} x {side[1]}", limits)
+        pixels = room.empty((len(placed), depth, side[1], side[0]), np.float32)
         for index, (_split, _label, info) in enumerate(placed):
             pixels[index] = _pixels(image, file, info, mode, side)
-    return _content(placed, pixels, told, limits)
+    return _content(placed, pixels, told, limits, room)
 
 
-def _content(placed: Sequence[Placed], pixels: NDArray[Any], told: str, limits: Limits) -> Content:
+def _content(
+    placed: Sequence[Placed], pixels: NDArray[Any], told: str, limits: Limits, room: Room
+) -> Content:
     labels = tuple(sorted({label for _split, label, _info in placed}))
     numbers = {label: number for number, label in enumerate(labels)}
     codes = np.array([numbers[label] for _split, label, _info in placed])
     targets = encoded_texts(codes, labels, "folder", "classification", limits)
-    splits = np.array([split for split, _label, _info in placed])
-    parts = {
-        split: Part(pixels[splits == split], targets.values[splits == split])
-        for split in ("all", "train", "validation", "test")
-        if (splits == split).any()
-    }
+    splits = [split for split, _label, _info in placed]
+    parts = {}
+    for split in ("all", *SPLITS):
+        if split in splits:  # all of a split stand together
+            rows = slice(splits.index(split), splits.index(split) + splits.count(split))
+            parts[split] = Part(pixels[rows], targets.values[rows])
     if len(parts.get("all", parts.get("train", ()))) < LEAST_EXAMPLES:
         raise InvalidDatasetError(f"at least {LEAST_EXAMPLES} images are needed to train on")
-    field = Field("images", "uint8", pixels.shape)
+    fields = Field("images", "uint8", pixels.shape), Field("folder", "text", (), len(labels))
     return Content(
         "images",
         "classification",
@@ -73,13 +74,14 @@ def _content(placed: Sequence[Placed], pixels: NDArray[Any], told: str, limits: 
         targets.num_outputs,
         targets.classes,
         "folder",
-        (field,),
+        fields,
         (told,) if told else (),
+        room=room,
     )
 
 
 def _placed(infos: Sequence[zipfile.ZipInfo]) -> list[Placed]:
-    """Every image with its split and its class, in the order of their names."""
+    """Every image with its split and its class, by split and in the order of their names."""
     infos = [info for info in infos if not _is_litter(info.filename)]
     paths = [PurePosixPath(info.filename).parts for info in infos]
     if not paths:
@@ -102,7 +104,7 @@ def _placed(infos: Sequence[zipfile.ZipInfo]) -> list[Placed]:
         raise InvalidDatasetError("some images are in the folders of a split, others are not")
     if splits != {"all"} and "train" not in splits:
         raise InvalidDatasetError("there is no folder train")
-    return placed
+    return sorted(placed, key=lambda image: image[0])
 
 
 def _is_litter(name: str) -> bool:

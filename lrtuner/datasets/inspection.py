@@ -5,6 +5,7 @@ from pydantic import Field as Described
 
 from lrtuner.datasets.content import Content, Kind, Task
 from lrtuner.datasets.cut import sizes
+from lrtuner.datasets.limits import MEBIBYTE
 from lrtuner.strict import Record
 
 MOST_LISTED = 200
@@ -34,7 +35,10 @@ class Inspection(Record):
     class_counts: dict[str, int] = Described(description="Examples per class; the first 200.")
     splits: dict[str, int] = Described(description="Examples per split.")
     own_splits: bool = Described(description="Whether the file brings its splits itself.")
-    array_bytes: int = Described(description="What the examples take in memory.")
+    array_bytes: int = Described(description="What the examples take as arrays.")
+    streamed: bool = Described(
+        default=False, description="Whether that is too much for memory, and streamed from disk."
+    )
     warnings: list[str]
 
 
@@ -44,11 +48,19 @@ def inspected(format: str, content: Content) -> Inspection:
     counts: dict[str, int] = {}
     warnings = list(content.warnings)
     if content.classes:
-        targets = np.concatenate([part.targets for part in content.parts.values()])
-        numbers = np.bincount(targets, minlength=len(content.classes)).tolist()
+        counted = [
+            np.bincount(part.targets, minlength=len(content.classes))
+            for part in content.parts.values()
+        ]
+        numbers = np.sum(counted, axis=0).tolist()
         counts = dict(list(zip(content.classes, numbers, strict=True))[:MOST_LISTED])
         if min(numbers) < 3:
             warnings.append("some classes have fewer than 3 examples: splits may lack them")
+    size = sum(p.inputs.nbytes + p.targets.nbytes for p in content.parts.values())
+    if content.room.streamed:
+        warnings.append(
+            f"it takes {size // MEBIBYTE} MiB as arrays: streamed from disk in training"
+        )
     return Inspection(
         format=format,
         kind=content.kind,
@@ -70,6 +82,7 @@ def inspected(format: str, content: Content) -> Inspection:
         class_counts=counts,
         splits=sizes(content),
         own_splits="all" not in content.parts,
-        array_bytes=sum(p.inputs.nbytes + p.targets.nbytes for p in content.parts.values()),
+        array_bytes=size,
+        streamed=content.room.streamed,
         warnings=warnings[:MOST_LISTED],
     )

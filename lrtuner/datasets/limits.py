@@ -1,6 +1,7 @@
 """How large a file of examples may be, in each direction that costs something to read."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 MEBIBYTE = 1024 * 1024
 
@@ -10,7 +11,10 @@ class Limits:
     """What is refused above.
 
     Attributes:
-        array_bytes: of all examples as arrays in memory; a setting of the operator.
+        array_bytes: of all examples as arrays; a setting of the operator.
+        preload_bytes: of arrays that lie in memory; larger ones are streamed from disk. A setting
+            of the operator.
+        scratch: where files for larger ones are made; the system's folder for such if left out.
         columns: of a table, before and after texts become numbers.
         line_chars: of one line of a csv file.
         cell_chars: of one cell.
@@ -24,7 +28,9 @@ class Limits:
         vocabulary: different characters of a text.
     """
 
-    array_bytes: int = 1024 * MEBIBYTE
+    array_bytes: int = 8192 * MEBIBYTE
+    preload_bytes: int = 1024 * MEBIBYTE
+    scratch: Path | None = None
     columns: int = 10_000
     line_chars: int = 4 * MEBIBYTE
     cell_chars: int = 10_000

@@ -14,6 +14,7 @@ from lrtuner.datasets import archive, arrays
 from lrtuner.datasets.content import Content
 from lrtuner.datasets.limits import MEBIBYTE, Limits
 from lrtuner.datasets.options import Options
+from lrtuner.datasets.room import Room, filled, room_for
 from lrtuner.errors import InvalidDatasetError
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -43,26 +44,37 @@ def read(path: Path, options: Options, limits: Limits) -> Content:
         if len(entries) > _MOST_ARRAYS:
             told = f"it has {len(entries)} arrays; at most {_MOST_ARRAYS} are possible"
             raise InvalidDatasetError(told)
+        size = sum(_size(file, info, limits) for info in entries)
+        room = room_for(size, "what it holds", limits)
         found = {}
         for info in entries:
-            found[info.filename.removesuffix(".npy")] = _array(file, info, limits)
-    return arrays.content_of(found, options, limits)
+            found[info.filename.removesuffix(".npy")] = _array(file, info, limits, room)
+    return arrays.content_of(found, options, limits, room)
 
 
-def _array(file: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits) -> NDArray[Any]:
+def _size(file: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits) -> int:
+    """The bytes that an entry takes as an array, its header checked."""
     name = info.filename
     if not name.endswith(".npy"):
         raise InvalidDatasetError(f"entry {name!r}: it is no .npy array", entry=name)
     with archive.entry(file, info) as stream:
-        shape, fortran, dtype = _header(stream, name, limits)
+        shape, _fortran, dtype = _header(stream, name, limits)
         size = _checked_size(shape, dtype, name, limits)
         if stream.tell() + size != info.file_size:
             told = f"its header promises {size} bytes of data, there are other than that"
             raise InvalidDatasetError(f"entry {name!r}: {told}", entry=name)
-        data = stream.read(size)
-        if len(data) != size or stream.read(1):
+    return math.prod(shape) * max(dtype.itemsize, 4)
+
+
+def _array(
+    file: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits, room: Room
+) -> NDArray[Any]:
+    name = info.filename
+    with archive.entry(file, info) as stream:
+        shape, fortran, dtype = _header(stream, name, limits)
+        flat = room.empty((math.prod(shape),), dtype)
+        if not filled(stream, flat) or stream.read(1):
             raise InvalidDatasetError(f"entry {name!r}: it is cut short", entry=name)
-    flat = np.frombuffer(data, dtype=dtype)
     return flat.reshape(shape, order="F" if fortran else "C")
 
 

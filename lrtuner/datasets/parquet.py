@@ -1,20 +1,22 @@
 """Apache Parquet: a table in columns, read with pyarrow."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtuner.datasets.columns import Column, ColumnType, check_names, content_of, target_of
+from lrtuner.datasets.columns import Block, Column, ColumnType, check_names, content_of, target_of
 from lrtuner.datasets.content import Content
 from lrtuner.datasets.limits import MEBIBYTE, Limits
 from lrtuner.datasets.options import Options
 from lrtuner.errors import InvalidDatasetError, UnsupportedError
 
 _HEADER_LIMIT = 16 * MEBIBYTE
+_BUFFER_BYTES = MEBIBYTE // 16
+_BLOCK_TEXTS = 1 << 16
 
 
 def read(path: Path, options: Options, limits: Limits) -> Content:
@@ -31,6 +33,7 @@ def read(path: Path, options: Options, limits: Limits) -> Content:
             thrift_string_size_limit=_HEADER_LIMIT,
             thrift_container_size_limit=limits.columns * 100,
             pre_buffer=False,
+            buffer_size=_BUFFER_BYTES,
         ) as file:
             return _content(file, arrow, options, limits)
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -47,18 +50,27 @@ def _content(file: Any, arrow: Any, options: Options, limits: Limits) -> Content
         told = f"{meta.num_rows} rows of {len(names)} columns, {size} bytes when unpacked"
         raise InvalidDatasetError(f"{told}; at most {limits.array_bytes} are possible")
     target = target_of(names, options)
-    found: dict[str, NDArray[Any]] = {}
     columns = []
     for name, kind in zip(names, file.schema_arrow.types, strict=True):
         column = Column(name, _type(arrow, name, kind))
-        most = limits.classes if name == target else limits.categories
-        found[name] = _values(file, column, meta.num_rows, most, limits)
+        if column.type == "text":
+            _learn(file, column, limits.classes if name == target else limits.categories, limits)
         columns.append(column)
 
-    def known(wanted: Sequence[Column]) -> dict[str, NDArray[Any]]:
-        return {column.name: found[column.name] for column in wanted}
+    def blocks(wanted: Sequence[Column], most: int) -> Iterator[Block]:
+        at = 0
+        for batch in _batches(file, [column.name for column in wanted], most):
+            yield {column.name: _values(batch.column(column.name), column, at) for column in wanted}
+            at += len(batch)
+            if at > meta.num_rows:
+                raise InvalidDatasetError(f"it has more rows than the {meta.num_rows} that it says")
 
-    return content_of(columns, meta.num_rows, known, options, limits)
+    return content_of(columns, meta.num_rows, blocks, options, limits)
+
+
+def _batches(file: Any, names: list[str], most: int) -> Iterator[Any]:
+    """Rows of these columns, of one group of rows after another."""
+    yield from file.iter_batches(batch_size=most, columns=names, use_threads=False)
 
 
 def _type(arrow: Any, name: str, kind: Any) -> ColumnType:
@@ -74,42 +86,49 @@ def _type(arrow: Any, name: str, kind: Any) -> ColumnType:
     raise InvalidDatasetError(f"column {name!r}: {told}", column=name)
 
 
-def _values(file: Any, column: Column, num_rows: int, most: int, limits: Limits) -> NDArray[Any]:
+def _learn(file: Any, column: Column, most: int, limits: Limits) -> None:
+    """Which texts there are; none where there are too many different ones."""
+    column.categories = set()
+    for batch in _batches(file, [column.name], _BLOCK_TEXTS):
+        values = _whole(batch.column(0), column.name)
+        encoded = values.dictionary_encode()
+        texts = encoded.dictionary.to_pylist()
+        if any(len(text) > limits.cell_chars or "\x00" in text for text in texts):
+            told = f"a text holds NUL or more than {limits.cell_chars} characters"
+            raise InvalidDatasetError(f"column {column.name!r}: {told}", column=column.name)
+        codes = encoded.indices.to_numpy(zero_copy_only=False)
+        if column.categories is not None:
+            column.categories.update(texts[code] for code in np.unique(codes).tolist())
+            if len(column.categories) > most:
+                column.categories = None
+
+
+def _values(read: Any, column: Column, num_before: int) -> NDArray[Any]:
+    """A column of a block that comes behind so many rows."""
     name = column.name
-    read = file.read(columns=[name], use_threads=False).column(0)
-    if len(read) != num_rows:
-        told = f"{len(read)} values, the file says {num_rows}"
-        raise InvalidDatasetError(f"column {name!r}: {told}", column=name)
-    if read.null_count:
-        told = f"{read.null_count} values are missing; fill them or leave the rows out"
-        raise InvalidDatasetError(f"column {name!r}: {told}", column=name)
+    read = _whole(read, name)
     if column.type == "text":
-        return _numbered(column, read, most, limits)
-    values: NDArray[Any] = read.to_numpy()
+        encoded = read.dictionary_encode()
+        numbers = {text: number for number, text in enumerate(column.labels)}
+        ranks = np.array([numbers.get(text, -1) for text in encoded.dictionary.to_pylist()])
+        codes: NDArray[Any] = np.take(ranks, encoded.indices.to_numpy(zero_copy_only=False))
+        return codes
+    values: NDArray[Any] = read.to_numpy(zero_copy_only=False)
     if column.type == "integer":
         return values.astype(np.int64)
     if not np.isfinite(values).all():
-        row = int(np.argmin(np.isfinite(values))) + 1
+        row = num_before + int(np.argmin(np.isfinite(values))) + 1
         told = "it is not a finite number"
         raise InvalidDatasetError(f"row {row}, column {name!r}: {told}", row=row, column=name)
     return values.astype(np.float64)
 
 
-def _numbered(column: Column, read: Any, most: int, limits: Limits) -> NDArray[Any]:
-    """Numbers into the sorted texts; none where there are too many different ones."""
-    encoded = read.combine_chunks().dictionary_encode()
-    texts = encoded.dictionary.to_pylist()
-    if any(len(text) > limits.cell_chars or "\x00" in text for text in texts):
-        told = f"a text holds NUL or more than {limits.cell_chars} characters"
-        raise InvalidDatasetError(f"column {column.name!r}: {told}", column=column.name)
-    codes: NDArray[Any] = encoded.indices.to_numpy(zero_copy_only=False)
-    used = np.unique(codes).tolist()
-    if len({texts[code] for code in used}) > most:
-        return np.empty(0, np.int64)
-    column.categories = {texts[code] for code in used}
-    numbers = {text: number for number, text in enumerate(column.labels)}
-    ranks: NDArray[Any] = np.array([numbers.get(text, -1) for text in texts], np.int64)
-    return np.take(ranks, codes)
+def _whole(read: Any, name: str) -> Any:
+    """The values, none of which is missing."""
+    if read.null_count:
+        told = f"{read.null_count} values are missing; fill them or leave the rows out"
+        raise InvalidDatasetError(f"column {name!r}: {told}", column=name)
+    return read
 
 
 _importing = threading.Lock()

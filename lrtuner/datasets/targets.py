@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from lrtuner.datasets.content import Task
 from lrtuner.datasets.limits import Limits
+from lrtuner.datasets.room import IN_MEMORY, Room, chunks
 from lrtuner.errors import InvalidDatasetError
 
 FEW = 100
 """Whole numbers of at most so many kinds are taken for classes unless the job says otherwise."""
 
-Wanted = Literal["auto", "classification", "regression"]
+Wanted = Literal["auto", "classification", "regression", "language_modelling"]
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,14 @@ def encoded_texts(
     """
     if wanted == "regression":
         raise _refused(name, "it holds texts; regression needs numbers")
+    check_no_tokens(name, wanted)
     _check_number(labels, name, limits)
     return Targets(codes.astype(np.int64), labels, "classification")
 
 
-def encoded(values: NDArray[Any], name: str, wanted: Wanted, limits: Limits) -> Targets:
+def encoded(
+    values: NDArray[Any], name: str, wanted: Wanted, limits: Limits, room: Room = IN_MEMORY
+) -> Targets:
     """Whole numbers as classes in sorted order, other numbers as they are.
 
     Args:
@@ -53,10 +57,12 @@ def encoded(values: NDArray[Any], name: str, wanted: Wanted, limits: Limits) -> 
         name: of their column or array, for messages.
         wanted: what the job says that they are.
         limits: how many classes there may be.
+        room: where numbers lie.
 
     Raises:
         InvalidDatasetError: one class only, too many of them, or no classes where some are wanted.
     """
+    check_no_tokens(name, wanted)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if values.ndim == 1 and _are_classes(values, wanted):
         return _classes(values, name, limits)
@@ -64,12 +70,22 @@ def encoded(values: NDArray[Any], name: str, wanted: Wanted, limits: Limits) -> 
         raise _refused(name, f"its shape is {values.shape}; classes need one number per example")
     if values.ndim > 2:
         raise _refused(name, f"its shape is {values.shape}; targets have one or two dimensions")
-    numbers = values.astype(np.float32).reshape(len(values), -1)
+    numbers = room.converted(values.reshape(len(values), -1), np.float32)
     if not numbers.shape[1]:
         raise _refused(name, "its targets are empty")
-    if len(numbers) and bool((numbers == numbers[0]).all()):
+    if all((numbers[rows] == numbers[0]).all() for rows in chunks(numbers)):
         raise _refused(name, f"every target is {numbers[0].tolist()}: there is nothing to learn")
     return Targets(numbers, (), "regression")
+
+
+def check_no_tokens(name: str, wanted: Wanted) -> None:
+    """Refuse language modelling, where the targets are those of single examples.
+
+    Raises:
+        InvalidDatasetError: it is wanted.
+    """
+    if wanted == "language_modelling":
+        raise _refused(name, "language modelling needs a text, or tokens: arrays of whole numbers")
 
 
 def _are_classes(values: NDArray[Any], wanted: Wanted) -> bool:

@@ -1,12 +1,17 @@
 """Plain text in UTF-8, as characters."""
 
+import codecs
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrtuner.datasets.content import Content, Field, Part
-from lrtuner.datasets.limits import Limits
+from lrtuner.datasets.limits import MEBIBYTE, Limits
 from lrtuner.datasets.options import Options
+from lrtuner.datasets.room import room_for
 from lrtuner.errors import InvalidDatasetError
 
 _LEAST_WINDOWS = 20
@@ -16,30 +21,30 @@ _TOKEN_BYTES = 8
 def read(path: Path, options: Options, limits: Limits) -> Content:
     """Windows of `context_length` characters, and the characters that follow each.
 
-    The vocabulary is what occurs in the text, in the order of code points.
+    The vocabulary is what occurs in the text, in the order of code points. The file is read twice:
+    first for what occurs, then for where.
 
     Raises:
         InvalidDatasetError: see `lrtuner.datasets.read`.
     """
-    if options.target is not None or options.task != "auto":
+    if options.target is not None or options.task not in ("auto", "language_modelling"):
         raise InvalidDatasetError("args: the target of a text is its next character")
-    size = path.stat().st_size
-    if size * 2 * _TOKEN_BYTES > limits.array_bytes:
-        told = f"{size} bytes of text take {size * 2 * _TOKEN_BYTES} in memory"
-        raise InvalidDatasetError(f"{told}; at most {limits.array_bytes} are possible")
-    codes = np.frombuffer(_decoded(path).encode("utf-32-le"), dtype="<u4")
-    characters, tokens = np.unique(codes, return_inverse=True)
+    characters, number = _survey(path)
     if len(characters) > limits.vocabulary:
         told = f"it has {len(characters)} different characters"
         raise InvalidDatasetError(f"{told}; at most {limits.vocabulary} are possible")
     if len(characters) < 2:
         raise InvalidDatasetError("it has one character again and again: nothing can be learned")
     length = options.context_length
-    count = (len(tokens) - 1) // length
+    count = (number - 1) // length
     if count < _LEAST_WINDOWS:
-        told = f"{len(tokens)} characters make {max(count, 0)} examples of {length}"
+        told = f"{number} characters make {max(count, 0)} examples of {length}"
         raise InvalidDatasetError(f"{told}; at least {_LEAST_WINDOWS} are needed")
-    tokens = tokens.reshape(-1).astype(np.int64)
+    room = room_for(2 * number * _TOKEN_BYTES, f"a text of {number} characters", limits)
+    tokens, at = room.empty((number,), np.int64), 0
+    for codes in _codes(path):
+        tokens[at : at + len(codes)] = np.searchsorted(characters, codes)
+        at += len(codes)
     part = Part(
         tokens[: count * length].reshape(count, length),
         tokens[1 : count * length + 1].reshape(count, length),
@@ -49,17 +54,40 @@ def read(path: Path, options: Options, limits: Limits) -> Content:
         "language_modelling",
         {"all": part},
         len(characters),
-        fields=(Field("text", "characters", (len(tokens),), len(characters)),),
+        fields=(Field("text", "characters", (number,), len(characters)),),
         in_order=True,
+        room=room,
     )
 
 
-def _decoded(path: Path) -> str:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidDatasetError(f"byte {error.start} is not UTF-8", byte=error.start) from None
-    if "\x00" in text:
-        at = text.index("\x00")
-        raise InvalidDatasetError(f"character {at} is NUL: this is no plain text", character=at)
-    return text
+def _survey(path: Path) -> tuple[NDArray[Any], int]:
+    """The code points that occur, in order, and the number of characters."""
+    found, number = np.empty(0, "<u4"), 0
+    for codes in _codes(path):
+        found, number = np.union1d(found, codes), number + len(codes)
+    return found, number
+
+
+def _codes(path: Path) -> Iterator[NDArray[Any]]:
+    """The code points of one stretch of the text after another."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        at = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
+        file.seek(at)
+        number = 0
+        while True:
+            data = file.read(MEBIBYTE)
+            begun = len(decoder.getstate()[0])  # bytes of a character that the last stretch cut
+            try:
+                text = decoder.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                byte = at - begun + error.start
+                raise InvalidDatasetError(f"byte {byte} is not UTF-8", byte=byte) from None
+            if "\x00" in text:
+                where = number + text.index("\x00")
+                told = f"character {where} is NUL: this is no plain text"
+                raise InvalidDatasetError(told, character=where)
+            if not data:
+                return
+            at, number = at + len(data), number + len(text)
+            yield np.frombuffer(text.encode("utf-32-le"), dtype="<u4")

@@ -34,7 +34,6 @@ __all__ = [
     "Targets",
     "Upload",
     "mismatch",
-    "mismatch_of",
     "split_sizes",
 ]
 
@@ -69,17 +68,12 @@ DATASETS: dict[str, type[BuiltinDataset]] = {
 
 def mismatch(model: AnyModel, dataset: AnyDataset) -> str | None:
     """Why `model` cannot train on `dataset`, with what would; None when it can."""
-    return mismatch_of(model, dataset.name, dataset.provides)
-
-
-def mismatch_of(model: AnyModel, dataset: str, provides: frozenset[str]) -> str | None:
-    """The same for a dataset of which it is known what it provides."""
-    if model.accepts & provides:
+    if model.accepts & dataset.provides:
         return None
     fitting = sorted(name for name, d in DATASETS.items() if d.provides & model.accepts)
     return (
-        f"model {model.name!r} trains on {_either(model.accepts)}, but dataset {dataset!r} "
-        f"provides {_either(provides)}; datasets that fit: {', '.join(fitting)}"
+        f"model {model.name!r} trains on {_either(model.accepts)}, but dataset {dataset.name!r} "
+        f"provides {_either(dataset.provides)}; datasets that fit: {', '.join(fitting)}"
     )
 
 

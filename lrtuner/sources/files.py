@@ -14,6 +14,7 @@ _TARGETS: dict[str, Targets | None] = {
     "auto": None,
     "classification": "classes",
     "regression": "values",
+    "language_modelling": "tokens",
 }
 
 
@@ -22,8 +23,12 @@ class File(Config):
 
     args: Options = Options()
 
-    provides: ClassVar[frozenset[str]] = ANYTHING
     num_examples: ClassVar[int | None] = None
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What the job says that it holds; it may be anything until the file was looked into."""
+        return frozenset({self.args.kind}) if self.args.kind else ANYTHING
 
     @property
     def targets(self) -> Targets | None:
@@ -44,7 +49,10 @@ class Upload(File):
 
 
 class PathFile(File):
-    """A file below the operator's data root; `format` is told by its ending if left out."""
+    """A file or a folder of files below the operator's data root.
+
+    `format` is told by the ending if left out; what has no ending is a folder, whose files tell it.
+    """
 
     source: Literal["path"]
     path: RelativePath
@@ -60,9 +68,14 @@ class PathFile(File):
         """As for any file, but that a text is known by its ending."""
         return "tokens" if self.kind == "text" else super().targets
 
+    @property
+    def provides(self) -> frozenset[str]:
+        """The same."""
+        return frozenset({"tokens"}) if self.kind == "text" else super().provides
+
     @model_validator(mode="after")
     def _has_a_format(self) -> Self:
-        if self.format is None and self.suffix not in SUFFIXES:
+        if self.format is None and self.suffix not in ("", *SUFFIXES):
             known = ", ".join(SUFFIXES)
             raise does_not_fit("path", f"its ending tells no format ({known}); give dataset.format")
         return self
@@ -73,6 +86,6 @@ class PathFile(File):
         return PurePosixPath(self.path).suffix.lower()
 
     @property
-    def kind(self) -> Format:
-        """The format, told or by the ending."""
-        return self.format or SUFFIXES[self.suffix]
+    def kind(self) -> Format | None:
+        """The format, told or by the ending; None where the files of a folder tell it."""
+        return self.format or SUFFIXES.get(self.suffix)

@@ -50,6 +50,33 @@ def text():
     return ("The quick brown fox jumps over the lazy dog. 0123456789\n" * 60).encode()
 
 
+def idx():
+    pixels = np.random.default_rng(0).integers(0, 256, (NUM_EXAMPLES, 6, 5), dtype=np.uint8)
+    return zip_of({"MNIST/raw/" + name: data for name, data in idx_files(pixels, CODES).items()})
+
+
+def idx_files(pixels, labels, split="train"):
+    """The two files of a split, written from the published layout."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in pixels.shape)
+    count = len(labels).to_bytes(4, "big")
+    return {
+        f"{split}-images-idx3-ubyte": b"\x00\x00\x08\x03" + sizes + pixels.tobytes(),
+        f"{split}-labels-idx1-ubyte": b"\x00\x00\x08\x01" + count + bytes(labels.tolist()),
+    }
+
+
+def cifar():
+    pixels = np.random.default_rng(0).integers(0, 256, (NUM_EXAMPLES, 3, 32, 32), dtype=np.uint8)
+    halves = {f"data_batch_{i + 1}.bin": slice(20 * i, 20 * i + 20) for i in range(2)}
+    return zip_of({name: cifar_records(pixels[s], CODES[s]) for name, s in halves.items()})
+
+
+def cifar_records(pixels, *labels):
+    """Labels, then red, green and blue of one image after another."""
+    rows = zip(pixels, *labels, strict=True)
+    return b"".join(bytes(map(int, codes)) + image.tobytes() for image, *codes in rows)
+
+
 SAMPLES = {
     "npz": npz,
     "csv": csv,
@@ -57,6 +84,8 @@ SAMPLES = {
     "parquet": parquet,
     "images": images,
     "text": text,
+    "idx": idx,
+    "cifar": cifar,
 }
 
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from lrtuner import datasets
-from lrtuner.datasets import FORMATS, SUFFIXES, Format, Limits, Options, inspect, read
+from lrtuner.datasets import FOLDERS, FORMATS, SUFFIXES, Format, Limits, Options, inspect, read
 from lrtuner.datasets.cut import cut
 from lrtuner.errors import InvalidDatasetError
 from tests.conformance.dataset_samples import NUM_EXAMPLES, SAMPLES
 from tests.test_architecture import run_without
 
 SHARED = {
-    "archive", "arrays", "columns", "content", "cut", "folder", "inspection", "limits", "options",
-    "targets", "__main__",
+    "archive", "arrays", "columns", "content", "cut", "folder", "inspection", "limits", "members",
+    "options", "room", "targets", "__main__",
 }  # fmt: skip
 LIMITS = Limits()
 
@@ -38,7 +38,8 @@ def file(format, tmp_path):
 def test_every_module_is_a_registered_format():
     modules = {module.name for module in pkgutil.iter_modules(datasets.__path__)}
     assert set(get_args(Format)) == set(FORMATS)
-    assert modules - SHARED == set(FORMATS) == set(SAMPLES) == set(SUFFIXES.values())
+    assert modules - SHARED == set(FORMATS) == set(SAMPLES)
+    assert set(FORMATS) - set(SUFFIXES.values()) == set(FOLDERS)
 
 
 def test_a_sound_file_is_read_in_full(format, file):

@@ -51,6 +51,15 @@ def header(descr="'<f8'", shape="(40, 4)", order="False"):
     return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n"
 
 
+IMAGES = b"\0\0\x08\x03" + b"".join(struct.pack(">I", n) for n in (40, 2, 2)) + bytes(range(160))
+LABELS = b"\0\0\x08\x01" + struct.pack(">I", 40) + bytes(CODES.tolist())
+
+
+def mnist_of(images, ending=""):
+    names = f"train-images-idx3-ubyte{ending}", "train-labels-idx1-ubyte"
+    return zip_of(dict(zip(names, (images, LABELS), strict=True)))
+
+
 def npz_raw(x, name="x.npy", method=zipfile.ZIP_STORED):
     return zip_of({name: x, "y.npy": npy(CODES)}, method)
 
@@ -281,6 +290,28 @@ FILES = {
     "text: too short": ("text", b"abc" * 20),
     "text: surrogates": ("text", b"ab\xed\xa0\x80" * 1000),
     "text: packed": ("text", bz2.compress(b"abc" * 1000)),
+    # folders of files, zipped
+    "idx: more than there is": ("idx", mnist_of(b"\0\0\x08\x03" + b"\xff" * 12)),
+    "idx: floats": ("idx", mnist_of(b"\0\0\x0d\x03" + b"\0\0\0\x01" * 3 + b"\0" * 4)),
+    "idx: four dimensions": ("idx", mnist_of(b"\0\0\x08\x04" + b"\0\0\0\x01" * 4 + b"\0")),
+    "idx: half a header": ("idx", mnist_of(b"\0\0\x08\x03\0\0")),
+    "idx: cut short": ("idx", mnist_of(IMAGES[:-1])),
+    "idx: too long": ("idx", mnist_of(IMAGES + b"x")),
+    "idx: labels alone": ("idx", zip_of({"train-labels-idx1-ubyte": LABELS})),
+    "idx: bomb of zeros": ("idx", mnist_of(gzip.compress(IMAGES + bytes(50_000_000)), ".gz")),
+    "idx: packed by name only": ("idx", mnist_of(IMAGES, ".gz")),
+    "idx: out of the folder": (
+        "idx",
+        zip_of({"../train-images-idx3-ubyte": IMAGES, "train-labels-idx1-ubyte": LABELS}),
+    ),
+    "cifar: pickled": ("cifar", zip_of({"data_batch_1": pickle.dumps(Evil())})),
+    "cifar: pickled, by the other name": (
+        "cifar",
+        zip_of({"data_batch_1.bin": pickle.dumps(Evil())}),
+    ),
+    "cifar: half a record": ("cifar", zip_of({"train.bin": bytes(3074 * 20 + 5)})),
+    "cifar: one class": ("cifar", zip_of({"data_batch_1.bin": bytes(3073 * 20)})),
+    "cifar: link": ("cifar", zip_of({entry("train.bin", stat.S_IFLNK | 0o777): b"/etc/passwd"})),
     # all
     **{f"{format}: empty": (format, b"") for format in SAMPLES},
     "a pickle by that name": ("pickle", pickle.dumps(Evil())),

@@ -7,6 +7,7 @@ import shutil
 import time
 
 import anyio
+import numpy as np
 import pytest
 
 from service.app import create_app
@@ -220,6 +221,17 @@ def test_what_a_killed_process_left_is_removed_by_the_next_upload(uploads, folde
     assert [path.name for path in folder.glob("datasets/.*")] == [fresh.name]
 
 
+def test_what_is_too_large_for_memory_is_inspected_from_disk(start, sqlite_url, folder):
+    client = start(database_url=sqlite_url, data_dir=folder, preload_mb=1)
+    data = npz_of(x=np.ones((400, 900), np.float32), y=np.arange(400) % 3)  # 1.4 MiB
+    answer = client.post("/v1/datasets", content=data, params={"format": "npz"})
+    assert answer.status_code == 201, answer.text
+    told = answer.json()["inspection"]
+    assert told["streamed"] is True
+    assert "it takes 1 MiB as arrays: streamed from disk in training" in told["warnings"]
+    assert list((folder / "scratch").iterdir()) == []
+
+
 def test_a_full_disk_is_told(uploads, folder, monkeypatch):
     def full(*_args):
         raise OSError(28, "No space left on device")
@@ -279,7 +291,8 @@ def test_a_job_uses_an_upload_and_keeps_it(uploads):
     assert uploads.upload().status_code == 201
     job = uploads.post_json(job_on())
     assert job.status_code == 202
-    assert job.json()["spec"]["dataset"]["args"]["target"] == "colour"
+    args = job.json()["spec"]["dataset"]["args"]
+    assert (args["target"], args["task"], args["kind"]) == ("colour", "classification", "features")
     kept_by = uploads.request("DELETE", f"/v1/datasets/{id_of(CSV)}")
     assert kept_by.status_code == 409
     assert job.json()["id"] in kept_by.json()["detail"]
@@ -294,6 +307,16 @@ def test_the_target_of_the_upload_is_that_of_the_job(uploads):
     assert job["spec"]["dataset"]["args"]["target"] == "y"
 
 
+def test_an_upload_with_numbers_to_predict_is_a_regression(uploads):
+    data = "\n".join(["x,y", *(f"{i},{i / 7}" for i in range(40))]).encode()
+    uploads.upload(data)
+    job = uploads.post_json(job_on(data) | {"metrics": ["r2"]})
+    assert job.status_code == 202, job.text
+    assert job.json()["spec"]["dataset"]["args"]["task"] == "regression"
+    refused = uploads.post_json(job_on(data) | {"loss": {"name": "cross_entropy"}})
+    assert refused.json()["errors"][0]["field"] == "loss.name"
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "reason"),
     [
@@ -303,10 +326,22 @@ def test_the_target_of_the_upload_is_that_of_the_job(uploads):
         ({"dataset": {"source": "magic"}}, "dataset.source", "upload"),
         ({"dataset": {"source": "path", "path": "a.csv"}}, "dataset.source", "LRTUNER_DATA_ROOT"),
         ({"dataset": {"source": "path", "path": "../a.csv"}}, "dataset.path", "below"),
-        ({"dataset": {"source": "path", "path": "a"}}, "dataset.path", "dataset.format"),
+        ({"dataset": {"source": "path", "path": "a.b"}}, "dataset.path", "dataset.format"),
         ({"dataset": job_on(target="z")["dataset"]}, "dataset.args.target", "colour"),
         ({"dataset": job_on(target="a")["dataset"]}, None, None),
-        ({"dataset": job_on(task="regression")["dataset"]}, None, None),
+        ({"dataset": job_on(task="regression")["dataset"]}, "dataset.args.task", "holds texts"),
+        ({"dataset": job_on(target="a", task="regression")["dataset"]}, None, None),
+        ({"dataset": job_on(kind="images")["dataset"]}, "dataset.args.kind", "holds features"),
+        (
+            {"dataset": job_on(task="language_modelling")["dataset"]},
+            "dataset.args.task",
+            "classification",
+        ),
+        ({"metrics": ["mse"]}, "metrics.0", "this is classification"),
+        ({"metrics": ["f1"]}, None, None),
+        ({"objective": {"metric": "val_perplexity"}}, "objective.metric", "language modelling"),
+        ({"loss": {"name": "mse"}}, "loss.name", "cross_entropy"),
+        ({"loss": {"name": "reconstruction"}}, None, None),
         ({"dataset": job_on(image_size=1)["dataset"]}, "dataset.args.image_size", "4"),
         ({"dataset": job_on(colour="x")["dataset"]}, "dataset.args.colour", "unknown"),
         ({"model": {"name": "convnet"}}, "model.name", "features"),

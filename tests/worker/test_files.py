@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from lrtuner.datasets.folder import upload_path, uploads
 from lrtuner.errors import JobFailedError
 from lrtuner.sources import split_sizes
-from tests.conformance.dataset_samples import NUM_EXAMPLES, SAMPLES
+from tests.conformance.dataset_samples import NUM_EXAMPLES, SAMPLES, idx_files
 from tests.worker.conftest import spec_of, task_of
 from worker.sources import DATASETS
 from worker.training import train
@@ -88,15 +88,38 @@ def test_regression_targets_are_numbers_as_they_are(place):
     assert set((data.train.targets / 1000.5).flatten().tolist()) <= set(np.arange(20.0))
 
 
-def test_a_regression_is_trained_where_the_job_says_so(place):
+@pytest.mark.parametrize("args", [{}, {"task": "regression"}])
+def test_targets_that_are_numbers_are_a_regression(place, args):
     rows = "".join(f"{i % 7},{(i % 7) * 0.5}\n" for i in range(40))
     data = f"a,y\n{rows}".encode()
-    task = task_of(**job(place("csv", data, task="regression")), metrics=["r2"])
+    task = task_of(**job(place("csv", data, **args)), metrics=["r2"])
     run = train(task, [0.05] * 10, seed=0)
     assert task.spec.trained_loss.name == "mse"
     assert run.metrics["val_r2"] <= 1.0
-    with pytest.raises(JobFailedError, match=r"dataset\.args\.task: its targets are numbers: say"):
-        task_of(**job(place("csv", data)))
+
+
+TABLE = "\n".join(["word,x,y", *(f"{'ab'[i % 2]},{i},{i / 7}" for i in range(40))]).encode()
+
+
+@pytest.mark.parametrize(
+    ("format", "args", "changes", "told"),
+    [
+        ("csv", {"target": "word"}, {"metrics": ["mse"]}, r"metrics\.0: mse needs .* regression"),
+        ("csv", {}, {"metrics": ["f1"]}, r"metrics\.0: f1 needs .*, this is regression"),
+        ("csv", {}, {"objective": {"metric": "val_accuracy"}}, r"objective\.metric: val_accuracy"),
+        ("csv", {}, {"loss": {"name": "cross_entropy"}}, r"loss\.name: .* losses that fit: huber"),
+        ("csv", {"target": "word", "task": "regression"}, {}, "regression needs numbers"),
+        ("csv", {"task": "language_modelling"}, {}, "language modelling needs a text"),
+        ("csv", {"kind": "images"}, {}, r"args\.kind: 'images', but it holds features"),
+        ("text", {"task": "regression"}, {}, "args: the target of a text is its next character"),
+        ("text", {}, {"metrics": ["f1"]}, "f1 needs .*, this is language modelling"),
+        ("npz", {"target": "y"}, {}, "arrays are found by their names"),
+    ],
+)
+def test_what_does_not_fit_the_file_is_told(place, format, args, changes, told):
+    data = TABLE if format == "csv" else SAMPLES[format]()
+    with pytest.raises((JobFailedError, ValidationError), match=told):
+        task_of(**job(place(format, data, **args), format, **changes))
 
 
 def test_a_model_that_does_not_fit_is_told(place):
@@ -158,4 +181,20 @@ def test_links_that_lead_out_are_refused(tmp_path, monkeypatch):
 def test_the_ending_tells_the_format_of_a_path():
     assert spec_of(**job({"source": "path", "path": "a/b.CSV"})).dataset.kind == "csv"
     with pytest.raises(ValidationError, match=r"dataset\.format"):
-        spec_of(**job({"source": "path", "path": "a/b"}))
+        spec_of(**job({"source": "path", "path": "a/b.dat"}))
+
+
+def test_a_folder_below_the_root_is_recognised_by_its_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("LRTUNER_DATA_ROOT", str(tmp_path))
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 6, 6), dtype=np.uint8)
+    labels = np.arange(50) % 5
+    files = idx_files(pixels[:40], labels[:40]) | idx_files(pixels[40:], labels[40:], "t10k")
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    task = task_of(**job({"source": "path", "path": "MNIST/raw"}, "images"))
+    assert [len(split) for split in (task.data.train, task.data.test)] == [34, 10]
+    assert task.spec.dataset.args.kind == "images"
+    with pytest.raises(JobFailedError, match="'MNIST' has no ending that tells a format"):
+        task_of(**job({"source": "path", "path": "MNIST"}, "images"))

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -88,12 +88,19 @@ NOTHING = Preloaded(())
 
 @dataclass(frozen=True)
 class CodeData:
-    """Three splits. `num_outputs` is known only of a dataset that the job names."""
+    """Three splits.
+
+    `num_outputs` is known only of a dataset that the job names, and what the code's own data takes
+    in memory not at all.
+    """
 
     train: Examples
     validation: Examples
     test: Examples
     num_outputs: int | None = field(default=None)
+
+    num_bytes: ClassVar[int | None] = None
+    streamed: ClassVar[bool] = False
 
     def digest(self) -> str:
         """A digest of the splits: see each kind of them for what is in it."""

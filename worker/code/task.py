@@ -23,11 +23,20 @@ from worker.code.checks import invalid
 from worker.code.examples import NOTHING, CodeData, Examples, examples
 from worker.code.project import Project, from_entrypoint, from_folder
 from worker.code.randomness import repeatable, seed_all
+from worker.data import Data
 from worker.losses import Outputs
 from worker.metrics import measure
 from worker.optimizers import Parameters, lr_ratios, set_rate
 from worker.param_groups import check, split_matrices
-from worker.task import Batch, Task, check_precision, evaluation_mode, named_data, total_steps
+from worker.task import (
+    Batch,
+    Task,
+    check_precision,
+    evaluation_mode,
+    named_data,
+    settled_by,
+    total_steps,
+)
 
 _ACCURACY, _PERPLEXITY = "accuracy", "perplexity"
 
@@ -287,13 +296,16 @@ class _Models:
         return model.train()  # a pretrained one may come in evaluation mode
 
 
-def make_code_task(spec: JobSpec, device: torch.device, folder: Path | None) -> CodeTask:
+def make_code_task(
+    spec: JobSpec, device: torch.device, folder: Path | None, data: Data | None = None
+) -> CodeTask:
     """Call the user's `build`, and check all that it gives.
 
     Args:
         spec: the job; its model is code.
         device: where to train.
         folder: of an uploaded project.
+        data: that of a dataset that the job names, where it was read already.
 
     Raises:
         CodeError: the code fails, with its lines; or gives what cannot be trained.
@@ -301,7 +313,10 @@ def make_code_task(spec: JobSpec, device: torch.device, folder: Path | None) -> 
     """
     check_precision(spec.training.precision, device)
     project, args = _project(spec, folder)
-    named = _named(spec)
+    if not isinstance(spec.dataset, OwnData):
+        data = data or named_data(spec)
+        spec = settled_by(spec, data)
+    named = _named(data)
     context = lrtuner.Context(
         args=copy.deepcopy(args),
         seed=derived_seed(spec.seed, "split"),
@@ -341,11 +356,10 @@ def _project(spec: JobSpec, folder: Path | None) -> tuple[Project, dict[str, Any
     return from_folder(folder), spec.model.args
 
 
-def _named(spec: JobSpec) -> NamedData | None:
+def _named(data: Data | None) -> NamedData | None:
     """The dataset that the job names, as the code is given it."""
-    if isinstance(spec.dataset, OwnData):
+    if data is None:
         return None
-    data = named_data(spec)
     pairs = {
         name: (getattr(data, name).inputs, getattr(data, name).targets) for name in checks.SPLITS
     }

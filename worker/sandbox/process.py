@@ -4,11 +4,9 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -35,6 +33,7 @@ from worker.sandbox.errors import (
 )
 from worker.sandbox.limits import Limits
 from worker.sandbox.pipe import LARGEST, Pipe, ProtocolError
+from worker.sandbox.scratch import Scratch
 from worker.sandbox.walls import WALLS
 
 TAIL = 4096
@@ -86,6 +85,7 @@ class Sandbox:
         limits: what it may use.
         readable: files and folders that it may read, beside the interpreter and what is installed.
         hidden: folders that it must not see, wherever they lie.
+        files: descriptors of open files that it is given, under the same numbers.
         skip: walls that are not to be raised.
         gpu: whether it may use the GPUs of the machine.
 
@@ -101,6 +101,7 @@ class Sandbox:
         limits: Limits | None = None,
         readable: Sequence[Path] = (),
         hidden: Sequence[Path] = (),
+        files: Sequence[int] = (),
         skip: Collection[str] = (),
         gpu: bool = False,
     ) -> None:
@@ -109,14 +110,15 @@ class Sandbox:
         self._reason: tuple[str, str] | None = None
         self._output = bytearray()
         self._measured: Path | None = None
-        self._scratch = Path(tempfile.mkdtemp(prefix="lrtuner-code-"))
+        self._folder = Scratch("lrtuner-code-")
+        self._scratch = self._folder.path
         with contextlib.suppress(OSError):
             # what this process knows is not to be read by others of its user
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         ours, theirs = socket.socketpair()
         self._pipe = Pipe(ours)
         with theirs:
-            self._process = _started(theirs)
+            self._process = _started(theirs, files)
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
         order = {
@@ -197,7 +199,7 @@ class Sandbox:
         self._pipe.close()
         if self._process.stdout:
             self._process.stdout.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._folder.close()
 
     def _begin(self, order: dict[str, Any]) -> None:
         try:
@@ -322,7 +324,7 @@ class Sandbox:
 _OURS = 2  # the two that wait: outside and inside the namespace of pids
 
 
-def _started(theirs: socket.socket) -> subprocess.Popen[bytes]:
+def _started(theirs: socket.socket, files: Sequence[int]) -> subprocess.Popen[bytes]:
     environment = {name: os.environ[name] for name in _SEE if name in os.environ} | _FIXED
     path = [entry for entry in sys.path if entry and Path(entry).exists()]
     return subprocess.Popen(
@@ -332,7 +334,7 @@ def _started(theirs: socket.socket) -> subprocess.Popen[bytes]:
         stderr=subprocess.STDOUT,
         env=environment,
         cwd="/",
-        pass_fds=[theirs.fileno()],
+        pass_fds=[theirs.fileno(), *files],
         start_new_session=True,
         bufsize=0,
     )

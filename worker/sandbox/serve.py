@@ -17,6 +17,7 @@ from lrtuner.objective import Target
 from worker import trainer
 from worker.device import choose_device, prepare
 from worker.failure import explained
+from worker.handover import Handover, mapped
 from worker.range_test import one_sweep
 from worker.sandbox.pipe import Pipe
 from worker.task import Task, make_task
@@ -31,17 +32,19 @@ _RUN = TypeAdapter(Run)
 def serve(pipe: Pipe, payload: Asked) -> None:
     """Answer until the pipe ends.
 
-    `payload`: the `spec` of the job, the `device`, and the `project`, a folder, or None.
+    `payload`: the `spec` of the job, the `device`, the `project`, a folder, or None, and the `data`
+    of a job on files, or None.
     """
     device = choose_device(payload["device"])
     prepare(device)
     spec = JobSpec.model_validate_json(json.dumps(payload["spec"]))
+    data = mapped(Handover.model_validate(payload["data"])) if payload["data"] else None
     project = Path(payload["project"]) if payload["project"] else None
     made: list[Task] = []
 
     def task() -> Task:
         if not made:
-            made.append(make_task(spec, device, project))
+            made.append(make_task(spec, device, project, data))
         return made[0]
 
     while True:
@@ -68,6 +71,8 @@ def _describe(task: Task, _asked: Asked) -> Answers:
         "examples_per_evaluation": task.examples_per_evaluation,
         "num_validation": len(task.data.validation),
         "num_test": len(task.data.test),
+        "num_bytes": task.data.num_bytes,
+        "streamed": task.data.streamed,
         "digest": task.data.digest(),
     }
 

@@ -22,6 +22,7 @@ from lrtuner.lifecycle import TrialState
 from lrtuner.objective import Target
 from lrtuner.range_test import Sweep
 from lrtuner.strict import Strict
+from worker.handover import Handover
 from worker.journal import storable
 from worker.sandbox.errors import WALL_MISSING, CodeError
 from worker.sandbox.process import Sandbox
@@ -50,6 +51,8 @@ class Facts(Strict):
     examples_per_evaluation: Count
     num_validation: Count
     num_test: Count
+    num_bytes: Count | None
+    streamed: bool
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
@@ -84,6 +87,14 @@ class _Data:
     def test(self) -> range:
         return range(self.facts.num_test)
 
+    @property
+    def num_bytes(self) -> int | None:
+        return self.facts.num_bytes
+
+    @property
+    def streamed(self) -> bool:
+        return self.facts.streamed
+
     def digest(self) -> str:
         return self.facts.digest
 
@@ -95,6 +106,7 @@ class SandboxedTask:
         spec: the job.
         start: starts a sandbox with the entry and payload that it is given.
         device: where to train, as torch names it.
+        data: of a job on files, in a file that `start` gives to the sandbox (`worker.handover`).
         project: the folder of the user's code, which the sandbox may read.
         wanted: walls without which nothing is run (see `worker.sandbox.walls`).
 
@@ -108,6 +120,7 @@ class SandboxedTask:
         start: Callable[[str, dict[str, Any]], Sandbox],
         device: str = "cpu",
         *,
+        data: Handover | None = None,
         project: Path | None = None,
         wanted: str = "",
     ) -> None:
@@ -117,6 +130,7 @@ class SandboxedTask:
             "spec": json.loads(spec.model_dump_json(by_alias=True)),
             "device": device,
             "project": str(project) if project else None,
+            "data": data.model_dump() if data else None,
         }
         self._sandbox: Sandbox | None = None
         self._number = 0

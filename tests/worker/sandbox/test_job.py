@@ -1,8 +1,13 @@
 """Whole jobs in a sandbox, through the queue and real processes."""
 
+import hashlib
+
+import numpy as np
 import pytest
 
+from lrtuner.datasets.folder import upload_path, uploads
 from lrtuner.lifecycle import JobStatus
+from tests.conformance.dataset_samples import npz_of
 from tests.worker.code.conftest import STEPPED, project, uploaded
 from tests.worker.test_loop import events_of, job_of, recommendation_of, submit, worker_of
 
@@ -27,12 +32,30 @@ def test_a_job_in_a_sandbox_gives_what_it_gives_without(database, database_url):
 
 
 @ON_SQLITE
-def test_a_job_on_a_file_is_not_sandboxed_and_says_so(database, database_url):
-    job_id = submit(database, dataset={"source": "path", "path": "flowers.csv"}, **SHORTEST)
+def test_a_job_on_an_upload_gives_what_it_gives_without_also_when_it_is_streamed(
+    database, database_url, tmp_path, monkeypatch
+):
+    x = np.random.default_rng(0).normal(size=(400, 900)).astype(np.float32)  # 1.4 MiB
+    data = npz_of(x=x, y=np.arange(400) % 3)
+    upload_id = "sha256:" + hashlib.sha256(data).hexdigest()
+    uploads(tmp_path).mkdir()
+    file = upload_path(tmp_path, upload_id, "npz")
+    file.write_bytes(data)
+    file.chmod(0o600)  # whoever is inside has no right to read it
+    monkeypatch.setenv("LRTUNER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("LRTUNER_PRELOAD_MB", "1")
+    of_upload = {"dataset": {"source": "upload", "id": upload_id}, **SHORTEST}
+    streamed = submit(database, **of_upload)
     assert worker_of(database, database_url, sandbox=True).work_once()
-    job = job_of(database, job_id)
-    assert job.status is JobStatus.FAILED
-    assert "a sandbox has no path files yet" in job.error["message"]
+    monkeypatch.setenv("LRTUNER_PRELOAD_MB", "2")
+    outside = submit(database, **of_upload)
+    assert worker_of(database, database_url).work_once()
+    jobs = [job_of(database, j) for j in (streamed, outside)]
+    assert [job.status for job in jobs] == [JobStatus.SUCCEEDED] * 2, jobs[0].error
+    assert recommendation_of(database, streamed) == recommendation_of(database, outside)
+    told = [e.message for e in events_of(database, streamed) if e.kind == "warning"]
+    assert "dataset: 1 MiB, streamed from disk" in told
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 @ON_SQLITE

@@ -16,6 +16,8 @@ FACTS = {
     "examples_per_evaluation": 27,
     "num_validation": 27,
     "num_test": 27,
+    "num_bytes": 9968,
+    "streamed": False,
     "digest": "sha256:" + "0" * 64,
 }
 
