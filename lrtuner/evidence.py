@@ -90,6 +90,7 @@ class Environment(Record):
     """The machine and the versions that the numbers come from.
 
     `walls` are what stood between the code that trained and the worker; none where both were one.
+    `libraries` are the versions of those that model or data come from.
     """
 
     python: str
@@ -101,3 +102,4 @@ class Environment(Record):
     threads: int
     dataset_digest: str
     walls: list[str] = []
+    libraries: dict[str, str] = {}

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 from lrtuner.datasets import Inspection
 from lrtuner.fitting import check_fit
 from lrtuner.job import JobSpec
-from lrtuner.sources import PathFile, Upload
+from lrtuner.sources import HuggingFace, PathFile, Timm, Torchvision, Transformers, Upload
 from lrtuner.store import datasets as stored
 from service.problem import ProblemError
 from service.settings import Settings
@@ -23,11 +23,8 @@ def settled(connection: Any, spec: JobSpec, settings: Settings) -> JobSpec:
         ProblemError: there is no such upload, the job does not fit it, or the operator has no data
             root for paths.
     """
-    if isinstance(spec.dataset, PathFile) and settings.data_root is None:
-        raise _invalid(
-            "dataset.source",
-            "paths are turned off here: the operator has to name a folder in LRTUNER_DATA_ROOT",
-        )
+    if settings.data_root is None:
+        _refuse_paths(spec)
     if not isinstance(spec.dataset, Upload):
         return spec
     row = stored.find_dataset(connection, spec.dataset.id, hold=True)
@@ -45,6 +42,17 @@ def settled(connection: Any, spec: JobSpec, settings: Settings) -> JobSpec:
     target = spec.dataset.args.target or found.target
     args = spec.dataset.args.model_copy(update={"target": target})
     return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"args": args})})
+
+
+def _refuse_paths(spec: JobSpec) -> None:
+    model, dataset = spec.model, spec.dataset
+    named = {
+        "dataset.source": isinstance(dataset, PathFile | HuggingFace),
+        "model.path": isinstance(model, Transformers | Timm | Torchvision) and model.path,
+    }
+    for field in (field for field, is_path in named.items() if is_path):
+        told = "paths are turned off here: the operator has to name a folder in LRTUNER_DATA_ROOT"
+        raise _invalid(field, told)
 
 
 def _invalid(field: str, reason: str) -> ProblemError:

@@ -122,6 +122,9 @@ def _sandboxed(
     if spec.dataset.source != "builtin":
         told = f"dataset.source: a sandbox (LRTUNER_SANDBOX) has no {spec.dataset.source} files yet"
         raise JobFailedError(told)
+    if spec.model.reads_files:
+        told = "a sandbox (LRTUNER_SANDBOX) has no files of models yet: only random weights work"
+        raise JobFailedError(f"model.source: {told}")
     start = partial(
         Sandbox,
         limits=Limits.model_validate(how["limits"]),

@@ -1,7 +1,7 @@
 """Data as tensors: three splits, moved to the device once."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -26,18 +26,23 @@ class Split:
 class Data:
     """Three disjoint splits, and what a model is to give for an example.
 
-    `num_outputs` counts classes, labels, values, or the characters of a vocabulary.
+    `num_outputs` counts classes, labels, values, or the characters of a vocabulary. Where inputs
+    are tokens, `vocabulary` counts what they may be, if that is not the same, and `padding` is the
+    token that fills up short examples. `notes` are what one should know of the data.
     """
 
     num_outputs: int
     train: Split
     validation: Split
     test: Split
+    vocabulary: int | None = field(default=None, kw_only=True)
+    padding: int | None = field(default=None, kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def to(self, device: torch.device) -> "Data":
         """The same data on `device`."""
-        moved = (split.to(device) for split in (self.train, self.validation, self.test))
-        return Data(self.num_outputs, *moved)
+        names = ("train", "validation", "test")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def digest(self) -> str:
         """A digest of every example, target and split boundary."""

@@ -292,14 +292,19 @@ class Pipeline:
         return elapsed < 60.0 * budget.max_minutes * min(1.0, limit / budget.full_runs)
 
     def _tell_environment(self) -> None:
-        found = environment(self.device, self.work.data.digest())
-        told = f"training on {found.device} with torch {found.torch}"
+        libraries = dict.fromkeys([*self.spec.model.libraries, *self.spec.dataset.libraries])
+        found = environment(self.device, self.work.data.digest(), libraries)
+        versions = {"torch": found.torch, **found.libraries}
+        told = f"training on {found.device} with "
+        told += ", ".join(f"{name} {number}" for name, number in versions.items())
         if not isinstance(self.work, Task):
             found = found.model_copy(update={"walls": list(self.work.walls)})
             told += ", in a sandbox"
             for warning in self.work.warnings:
                 self.journal.event("warning", warning, Stage.RANGE_TEST, {"code": "sandbox"})
         self.journal.event("environment", told, Stage.RANGE_TEST, found.model_dump())
+        for note in self.work.notes:
+            self.journal.event("warning", note, Stage.RANGE_TEST, {"code": "source"})
 
     def _message(self, stage: Stage, text: str) -> None:
         self.journal.event("message", text, stage, {})

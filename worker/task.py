@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -20,11 +20,11 @@ from lrtuner.optimizers import Muon
 from lrtuner.sources import mismatch_of
 from worker.data import Data, Split
 from worker.ema import Ema
-from worker.losses import CROSS_ENTROPY, LOSSES, Loss
+from worker.losses import CROSS_ENTROPY, LOSSES, Loss, counted
 from worker.metrics import measure
 from worker.optimizers import Parameters, make_optimizer
 from worker.param_groups import check, freeze, groups
-from worker.sources import DATASETS, MODELS
+from worker.sources import DATASETS, MODELS, NOTES
 
 EVALUATION_BATCH = 1024
 
@@ -37,7 +37,7 @@ class Task:
     """One job's training problem, ready to be trained any number of times.
 
     Whatever trains asks it for `batches`, a `loss` of each and what `evaluate` gives for a split,
-    and knows nothing else of the data.
+    and knows nothing else of the data. `notes` are what one should know of the model and the data.
     """
 
     spec: JobSpec
@@ -45,6 +45,7 @@ class Task:
     build_model: Callable[[], nn.Module]
     device: torch.device
     total_steps: int
+    notes: Sequence[str] = field(default=(), kw_only=True)
 
     @property
     def batch_size(self) -> int:
@@ -147,8 +148,19 @@ class Task:
         The mode is put back; nothing else changes. `accuracy` comes with every classification and
         language model, other metrics where the job asks for them.
         """
-        names, reconstructs = self.spec.measured, self._reconstructs
-        return evaluate(model, split, self.criterion, names, reconstructs=reconstructs)
+        return evaluate(
+            model,
+            split,
+            self.criterion,
+            self.spec.measured,
+            reconstructs=self._reconstructs,
+            batch=self.evaluation_batch,
+        )
+
+    @property
+    def evaluation_batch(self) -> int:
+        """Examples that are evaluated together: of a large model no more than are trained on."""
+        return EVALUATION_BATCH if self.spec.model.source == "builtin" else self.batch_size
 
     @cached_property
     def criterion(self) -> Loss:
@@ -202,23 +214,27 @@ def evaluate(
     metrics: Sequence[str] = (),
     *,
     reconstructs: bool = False,
+    batch: int = EVALUATION_BATCH,
 ) -> dict[str, float]:
-    """The mean loss over a split, `accuracy` where it counts hits, and the metrics asked for."""
+    """The mean loss over a split, `accuracy` where it counts hits, and the metrics asked for.
+
+    So many examples as `batch` says are looked at together.
+    """
     total = weight = 0.0
     hits = places = 0
     rows: list[tuple[Tensor, Tensor]] = []
     whole = [name for name in metrics if name not in ("accuracy", "perplexity")]
     with evaluation_mode(model):
-        for start in range(0, len(split), EVALUATION_BATCH):
-            inputs = split.inputs[start : start + EVALUATION_BATCH]
+        for start in range(0, len(split), batch):
+            inputs = split.inputs[start : start + batch]
             outputs = model(inputs).float()
-            targets = split.targets[start : start + EVALUATION_BATCH]
+            targets = split.targets[start : start + batch]
             expected = inputs if reconstructs else targets
             part = criterion.total(outputs, expected)
             total, weight = total + part[0], weight + part[1]
             if criterion.counts_hits:
                 hits += int((outputs.argmax(dim=-1) == expected).sum().item())
-                places += expected.numel()
+                places += counted(expected)
             if whole:
                 rows.append((outputs, expected))
     measured = {"loss": total / weight}
@@ -255,10 +271,11 @@ def make_task(spec: JobSpec, device: torch.device) -> Task:
     try:
         total_steps = spec.total_steps(len(data.train))
     except PydanticCustomError as error:
-        field = (error.context or {}).get("field")
-        raise JobFailedError(f"{field}: {error}") from error
+        where = (error.context or {}).get("field")
+        raise JobFailedError(f"{where}: {error}") from error
     _check_precision(spec.training.precision, device)
     _check_kind(spec, data)
+    notes = [*data.notes, *_notes(spec, data)]
     data = data.to(device)
     if learned(spec.trained_loss, spec.dataset) == "inputs":
         data = replace(data, num_outputs=data.train.inputs[0].numel())
@@ -268,6 +285,7 @@ def make_task(spec: JobSpec, device: torch.device) -> Task:
         build_model=lambda: MODELS[type(spec.model)](spec.model, data),
         device=device,
         total_steps=total_steps,
+        notes=notes,
     )
     assert task.criterion  # noqa: S101 - refuses weights that do not fit the data
     if spec.training.names_parameters:
@@ -282,6 +300,15 @@ def _check_precision(precision: str, device: torch.device) -> None:
         raise JobFailedError(f"training.precision: {told}")
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise JobFailedError("training.precision: this GPU has no bf16; use fp16 or float32")
+
+
+def _notes(spec: JobSpec, data: Data) -> Sequence[str]:
+    """What is said of a model that a library brings; it is built and tried once for that."""
+    look = NOTES.get(type(spec.model))
+    if look is None:
+        return ()
+    with torch.random.fork_rng([]):
+        return look(spec.model, data)
 
 
 def _check_kind(spec: JobSpec, data: Data) -> None:

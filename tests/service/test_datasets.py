@@ -294,6 +294,10 @@ def test_the_target_of_the_upload_is_that_of_the_job(uploads):
     assert job["spec"]["dataset"]["args"]["target"] == "y"
 
 
+SAVED = {"source": "huggingface", "path": "a", "args": {"image": "x"}}
+WEIGHTS = {"name": "resnet18", "weights": "pretrained", "path": "a.safetensors"}
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "reason"),
     [
@@ -303,6 +307,9 @@ def test_the_target_of_the_upload_is_that_of_the_job(uploads):
         ({"dataset": {"source": "magic"}}, "dataset.source", "upload"),
         ({"dataset": {"source": "path", "path": "a.csv"}}, "dataset.source", "LRTUNER_DATA_ROOT"),
         ({"dataset": {"source": "path", "path": "../a.csv"}}, "dataset.path", "below"),
+        ({"dataset": SAVED}, "dataset.source", "LRTUNER_DATA_ROOT"),
+        ({"model": {"source": "timm", **WEIGHTS}}, "model.path", "LRTUNER_DATA_ROOT"),
+        ({"model": {"source": "timm", "name": "a:b"}}, "model.name", "lower-case letters"),
         ({"dataset": {"source": "path", "path": "a"}}, "dataset.path", "dataset.format"),
         ({"dataset": job_on(target="z")["dataset"]}, "dataset.args.target", "colour"),
         ({"dataset": job_on(target="a")["dataset"]}, None, None),

@@ -64,6 +64,7 @@ def _describe(task: Task, _asked: Asked) -> Answers:
         "num_validation": len(task.data.validation),
         "num_test": len(task.data.test),
         "digest": task.data.digest(),
+        "notes": list(task.notes),
     }
 
 

@@ -37,6 +37,7 @@ _ALMOST = 1.0 - 1e-9
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
 Positive = Annotated[int, Field(ge=1, le=10**12)]
+Note = Annotated[str, Field(max_length=2000)]
 T = TypeVar("T")
 
 
@@ -49,6 +50,7 @@ class Facts(Strict):
     num_validation: Count
     num_test: Count
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    notes: Annotated[list[Note], Field(max_length=20)] = []
 
 
 class Ended(Strict):
@@ -132,6 +134,11 @@ class SandboxedTask:
         """What the task said of itself when it was first built."""
         assert self._facts is not None, "set by the constructor"  # noqa: S101
         return self._facts
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """See `Trainer`."""
+        return [storable(note) for note in self.facts.notes]
 
     @property
     def data(self) -> _Data:
