@@ -9,7 +9,6 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from huggingface_hub import constants
 from PIL import Image as Pillow
-from pydantic import ValidationError
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     BertConfig,
@@ -362,13 +361,6 @@ def test_a_model_of_the_cache_is_found_by_name(root, tmp_path, monkeypatch):
     assert "those of 'org/bert'" in task.notes[0]
     with pytest.raises(JobFailedError, match=r"model\.name: 'org/none' is not in the worker's"):
         task_of(**ROWS["bert"] | {"model": model | {"name": "org/none"}})
-
-
-@pytest.mark.parametrize("name", ["attn_implementation", "num_labels", "use_pretrained_backbone"])
-def test_settings_that_load_something_are_refused(name):
-    value = 3 if name == "num_labels" else "org/kernel"
-    with pytest.raises(ValidationError, match=f"config.*{name}|only model_type|from the dataset"):
-        spec_of(**job({"config": {"model_type": "bert", name: value}}, "causal_lm", CHARACTERS))
 
 
 def test_versions_and_what_is_new_are_told_as_events(root):
