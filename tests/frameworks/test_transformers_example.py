@@ -1,14 +1,12 @@
 """The example: a BERT is made, and fine-tuned by a job on a dataset that was saved to disk."""
 
+import importlib
 import json
 from pathlib import Path
 
 import pytest
-import transformers
-from datasets import disable_progress_bars
 
 import examples.transformers as example
-from examples.transformers.make import make_checkpoint, make_dataset
 from lrtuner.job import JobSpec
 from tests.worker.conftest import CPU, ListJournal, pipeline_of
 from worker.task import make_task
@@ -21,10 +19,11 @@ SHORT = {"budget": {"full_runs": 12}, "confirm_pairs": 2}
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-    make_checkpoint(tmp_path / "tiny-bert")
-    make_dataset(tmp_path / "lines")
+    pytest.importorskip("transformers").utils.logging.disable_progress_bar()
+    pytest.importorskip("datasets").disable_progress_bars()
+    make = importlib.import_module("examples.transformers.make")
+    make.make_checkpoint(tmp_path / "tiny-bert")
+    make.make_dataset(tmp_path / "lines")
     monkeypatch.setenv("LRTUNER_DATA_ROOT", str(tmp_path))
     return tmp_path
 

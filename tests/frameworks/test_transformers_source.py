@@ -6,20 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
-from huggingface_hub import constants
 from PIL import Image as Pillow
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    BertForSequenceClassification,
-    GPT2Config,
-    GPT2LMHeadModel,
-    PreTrainedTokenizerFast,
-    ViTConfig,
-    ViTForImageClassification,
-)
 
 from lrtuner.errors import JobFailedError
 from tests.worker.conftest import (
@@ -48,10 +35,23 @@ TINY = {
 }
 
 
+def transformers():
+    return pytest.importorskip("transformers")
+
+
+def datasets():
+    return pytest.importorskip("datasets")
+
+
 def make_tokenizer(**special):
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", **special)
+    parts = pytest.importorskip("tokenizers")
+    tokenizer = parts.Tokenizer(
+        parts.models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]")
+    )
+    tokenizer.pre_tokenizer = parts.pre_tokenizers.WhitespaceSplit()
+    return transformers().PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", **special
+    )
 
 
 def sentences(count):
@@ -65,25 +65,33 @@ def made(tmp_path_factory):
     """A data root with checkpoints, and datasets as the library writes them."""
     root = tmp_path_factory.mktemp("root")
     torch.manual_seed(0)
-    bert = BertConfig(vocab_size=len(WORDS), pad_token_id=8, initializer_range=0.5, **TINY)
-    BertForMaskedLM(bert).to(torch.bfloat16).save_pretrained(root / "bert")
+    bert = transformers().BertConfig(
+        vocab_size=len(WORDS), pad_token_id=8, initializer_range=0.5, **TINY
+    )
+    transformers().BertForMaskedLM(bert).to(torch.bfloat16).save_pretrained(root / "bert")
     make_tokenizer(pad_token="[PAD]").save_pretrained(root / "bert")
-    gpt = GPT2Config(vocab_size=len(WORDS), n_positions=32, n_embd=16, n_layer=1, n_head=2)
-    GPT2LMHeadModel(gpt).save_pretrained(root / "gpt")
+    gpt = transformers().GPT2Config(
+        vocab_size=len(WORDS), n_positions=32, n_embd=16, n_layer=1, n_head=2
+    )
+    transformers().GPT2LMHeadModel(gpt).save_pretrained(root / "gpt")
     make_tokenizer(eos_token="[EOS]").save_pretrained(root / "gpt")
-    vit = ViTConfig(image_size=8, patch_size=4, num_channels=1, **TINY)
-    ViTForImageClassification(vit).save_pretrained(root / "vit")
+    vit = transformers().ViTConfig(image_size=8, patch_size=4, num_channels=1, **TINY)
+    transformers().ViTForImageClassification(vit).save_pretrained(root / "vit")
     told = {"do_normalize": True, "image_mean": [0.5], "image_std": [0.25]}
     (root / "vit" / "preprocessor_config.json").write_text(json.dumps(told))
-    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"])})
-    train_part = Dataset.from_dict(sentences(60), features)
-    parts = {"train": train_part, "test": Dataset.from_dict(sentences(12), features)}
-    DatasetDict(parts).save_to_disk(root / "texts", num_shards={"train": 2, "test": 1})
+    features = datasets().Features(
+        {"text": datasets().Value("string"), "label": datasets().ClassLabel(names=["a", "b", "c"])}
+    )
+    train_part = datasets().Dataset.from_dict(sentences(60), features)
+    parts = {"train": train_part, "test": datasets().Dataset.from_dict(sentences(12), features)}
+    datasets().DatasetDict(parts).save_to_disk(root / "texts", num_shards={"train": 2, "test": 1})
     train_part.shuffle(seed=0).select(range(40)).save_to_disk(root / "shuffled")
     noise = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
     pictures = {"image": [Pillow.fromarray(pixels) for pixels in noise], "label": [0, 1, 2] * 10}
-    kinds = Features({"image": Image(), "label": ClassLabel(names=["a", "b", "c"])})
-    Dataset.from_dict(pictures, kinds).save_to_disk(root / "pictures")
+    kinds = datasets().Features(
+        {"image": datasets().Image(), "label": datasets().ClassLabel(names=["a", "b", "c"])}
+    )
+    datasets().Dataset.from_dict(pictures, kinds).save_to_disk(root / "pictures")
     np.save(root / "noise.npy", noise)
     return root
 
@@ -174,7 +182,7 @@ def test_a_sweep_leaves_the_model_as_it_was(row):
 def test_the_weights_are_those_of_the_checkpoint_in_single_precision(root):
     task = task_of(**ROWS["bert"])
     model = task.model(0).model
-    stored = BertForMaskedLM.from_pretrained(root / "bert").bert.state_dict()
+    stored = transformers().BertForMaskedLM.from_pretrained(root / "bert").bert.state_dict()
     own = model.bert.state_dict()
     for name, weight in stored.items():
         assert own[name].dtype == torch.float32
@@ -187,8 +195,8 @@ def test_the_weights_are_those_of_the_checkpoint_in_single_precision(root):
 
 
 def test_a_head_of_another_size_is_made_anew(root, tmp_path):
-    BertForSequenceClassification(
-        BertConfig(vocab_size=len(WORDS), num_labels=7, **TINY)
+    transformers().BertForSequenceClassification(
+        transformers().BertConfig(vocab_size=len(WORDS), num_labels=7, **TINY)
     ).save_pretrained(root / "seven")
     task = task_of(**job("seven", "sequence_classification", texts()))
     assert task.model(0).model.classifier.weight.shape == (3, 16)
@@ -211,7 +219,7 @@ def test_tied_weights_stay_tied(root):
     task = task_of(**ROWS["gpt"])
     model = task.model(0).model
     assert model.lm_head.weight is model.transformer.wte.weight
-    stored = GPT2LMHeadModel.from_pretrained(root / "gpt")
+    stored = transformers().GPT2LMHeadModel.from_pretrained(root / "gpt")
     assert torch.equal(model.lm_head.weight, stored.lm_head.weight)
     assert task.notes == []
 
@@ -254,7 +262,7 @@ def test_images_are_scaled_as_the_checkpoint_wants(root):
 
 def test_the_tokens_are_those_of_the_tokenizer(root):
     task = task_of(**ROWS["bert"])
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(root / "bert")
+    tokenizer = transformers().PreTrainedTokenizerFast.from_pretrained(root / "bert")
     expected = tokenizer(sentences(12)["text"], padding="max_length", max_length=9)["input_ids"]
     assert task.data.test.inputs.tolist() == expected
     assert task.data.test.targets.tolist() == sentences(12)["label"]
@@ -277,7 +285,7 @@ def test_texts_are_joined_with_what_ends_them(root):
 def test_a_shuffled_selection_is_read_as_it_was_saved(root):
     dataset = texts() | {"path": "shuffled"}
     data = task_of(**ROWS["bert"] | {"dataset": dataset}).data
-    expected = Dataset.load_from_disk(str(root / "shuffled"))["label"]
+    expected = datasets().Dataset.load_from_disk(str(root / "shuffled"))["label"]
     found = [*data.train.targets, *data.validation.targets, *data.test.targets]
     assert sorted(map(int, found)) == sorted(expected)
 
@@ -355,7 +363,9 @@ def test_a_model_of_the_cache_is_found_by_name(root, tmp_path, monkeypatch):
     (folder / "refs" / "main").write_text("abc")
     (folder / "snapshots").mkdir()
     (folder / "snapshots" / "abc").symlink_to(root / "bert")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        pytest.importorskip("huggingface_hub").constants, "HF_HUB_CACHE", str(tmp_path)
+    )
     model = {"source": "transformers", "name": "org/bert", "task": "sequence_classification"}
     task = task_of(**ROWS["bert"] | {"model": model})
     assert "those of 'org/bert'" in task.notes[0]

@@ -101,7 +101,7 @@ def _pretrained(library: Library, config: Named, model: nn.Module) -> Pretrained
 def _stored(file: Path) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
-            from safetensors.torch import load_file  # noqa: PLC0415 - comes with the libraries
+            from safetensors.torch import load_file  # noqa: PLC0415 - an extra
 
             found: dict[str, Tensor] = load_file(file)
         else:  # what torchvision keeps; nothing but tensors is unpickled
