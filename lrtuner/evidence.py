@@ -92,6 +92,7 @@ class Environment(Record):
     `walls` are what stood between the code that trained and the worker; none where both were one.
     `dataset_bytes` is what the data takes as tensors, and `dataset_streamed` whether it was paged
     in from disk instead of preloaded.
+    `libraries` are the versions of those that model or data come from.
     """
 
     python: str
@@ -105,3 +106,4 @@ class Environment(Record):
     walls: list[str] = []
     dataset_bytes: int | None = None
     dataset_streamed: bool = False
+    libraries: dict[str, str] = {}

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 from lrtuner import fitting
 from lrtuner.datasets import Inspection
 from lrtuner.job import JobSpec
-from lrtuner.sources import PathFile, Upload
+from lrtuner.sources import HuggingFace, PathFile, Timm, Torchvision, Transformers, Upload
 from lrtuner.store.uploads import DATASETS
 from service.problem import ProblemError
 from service.settings import Settings
@@ -23,11 +23,8 @@ def settled(connection: Any, spec: JobSpec, settings: Settings) -> JobSpec:
         ProblemError: there is no such upload, the job does not fit it, or the operator has no data
             root for paths.
     """
-    if isinstance(spec.dataset, PathFile) and settings.data_root is None:
-        raise _invalid(
-            "dataset.source",
-            "paths are turned off here: the operator has to name a folder in LRTUNER_DATA_ROOT",
-        )
+    if settings.data_root is None:
+        _refuse_paths(spec)
     if not isinstance(spec.dataset, Upload):
         return spec
     row = DATASETS.find(connection, spec.dataset.id, hold=True)
@@ -40,6 +37,17 @@ def settled(connection: Any, spec: JobSpec, settings: Settings) -> JobSpec:
         return fitting.settled(spec, found)
     except PydanticCustomError as error:
         raise _invalid(str((error.context or {})["field"]), plain(str(error))) from None
+
+
+def _refuse_paths(spec: JobSpec) -> None:
+    model, dataset = spec.model, spec.dataset
+    named = {
+        "dataset.source": isinstance(dataset, PathFile | HuggingFace),
+        "model.path": isinstance(model, Transformers | Timm | Torchvision) and model.path,
+    }
+    for field in (field for field, is_path in named.items() if is_path):
+        told = "paths are turned off here: the operator has to name a folder in LRTUNER_DATA_ROOT"
+        raise _invalid(field, told)
 
 
 def _invalid(field: str, reason: str) -> ProblemError:

@@ -29,14 +29,19 @@ class Split:
 class Data:
     """Three disjoint splits, and what a model is to give for an example.
 
-    `num_outputs` counts classes, labels, values, or the characters of a vocabulary. `found` is what
-    the file that it comes from was seen to hold.
+    `num_outputs` counts classes, labels, values, or the characters of a vocabulary. Where inputs
+    are tokens, `vocabulary` counts what they may be, if that is not the same, and `padding` is the
+    token that fills up short examples. `found` is what the file that it comes from was seen to
+    hold, and `notes` are what one should know of the data.
     """
 
     num_outputs: int
     train: Split
     validation: Split
     test: Split
+    vocabulary: int | None = field(default=None, kw_only=True)
+    padding: int | None = field(default=None, kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
     found: Inspection | None = field(default=None, kw_only=True)
 
     @property

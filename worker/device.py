@@ -2,7 +2,8 @@
 
 import os
 import platform
-from importlib.metadata import version
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
@@ -40,8 +41,13 @@ def prepare(device: torch.device) -> None:
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
 
 
-def environment(device: torch.device, dataset_digest: str) -> Environment:
-    """The versions and the device that the numbers of a job come from."""
+def environment(
+    device: torch.device, dataset_digest: str, libraries: Iterable[str] = ()
+) -> Environment:
+    """The versions and the device that the numbers of a job come from.
+
+    `libraries` are those that its model or its data come from.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return Environment(
         python=platform.python_version(),
@@ -52,7 +58,15 @@ def environment(device: torch.device, dataset_digest: str) -> Environment:
         device=f"{device} ({name})",
         threads=torch.get_num_threads(),
         dataset_digest=dataset_digest,
+        libraries={name: found for name in libraries if (found := _version(name))},
     )
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _available() -> list[str]:

@@ -19,6 +19,10 @@ class Outputs(NamedTuple):
     device: torch.device
 
 
+IGNORED = -100
+"""A target where nothing is to be learned; PyTorch's own number for it."""
+
+
 class Loss(ABC):
     """A loss of a model's outputs and what they should be, first dimension the example.
 
@@ -53,8 +57,9 @@ class _CrossEntropy(Loss):
     def total(self, outputs: Tensor, expected: Tensor) -> tuple[float, float]:
         logits, targets = outputs.flatten(0, -2), expected.flatten()
         total = functional.cross_entropy(logits, targets, weight=self.weight, reduction="sum")
-        weight = targets.numel() if self.weight is None else self.weight[targets].sum().item()
-        return total.item(), weight
+        if self.weight is None:
+            return total.item(), counted(targets)
+        return total.item(), self.weight[targets[targets != IGNORED]].sum().item()
 
 
 class _Elementwise(Loss):
@@ -69,6 +74,11 @@ class _Elementwise(Loss):
     def total(self, outputs: Tensor, expected: Tensor) -> tuple[float, float]:
         found, wanted = paired(outputs, expected)
         return self.function(found, wanted, **self.options, reduction="sum").item(), found.numel()
+
+
+def counted(targets: Tensor) -> int:
+    """How many of them are to be learned."""
+    return int((targets != IGNORED).sum().item())
 
 
 def paired(outputs: Tensor, expected: Tensor) -> tuple[Tensor, Tensor]:

@@ -294,9 +294,12 @@ class Pipeline:
 
     def _tell_environment(self) -> None:
         data = self.work.data
+        libraries = dict.fromkeys([*self.spec.model.libraries, *self.spec.dataset.libraries])
         about = {"dataset_bytes": data.num_bytes, "dataset_streamed": data.streamed}
-        found = environment(self.device, data.digest()).model_copy(update=about)
-        told = f"training on {found.device} with torch {found.torch}"
+        found = environment(self.device, data.digest(), libraries).model_copy(update=about)
+        versions = {"torch": found.torch, **found.libraries}
+        told = f"training on {found.device} with "
+        told += ", ".join(f"{name} {number}" for name, number in versions.items())
         if not isinstance(self.work, Task):
             found = found.model_copy(update={"walls": list(self.work.walls)})
             told += ", in a sandbox"
@@ -306,6 +309,8 @@ class Pipeline:
             size = (data.num_bytes or 0) // MEBIBYTE
             self._warn(f"dataset: {size} MiB, streamed from disk", "streamed")
         self.journal.event("environment", told, Stage.RANGE_TEST, found.model_dump())
+        for note in self.work.notes:
+            self._warn(note, "source")
 
     def _warn(self, text: str, code: str) -> None:
         self.journal.event("warning", text, Stage.RANGE_TEST, {"code": code})

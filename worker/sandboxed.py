@@ -11,7 +11,7 @@ import torch
 from lrtuner.errors import InvalidCodeError, JobFailedError, NotFoundError
 from lrtuner.job import JobSpec
 from lrtuner.projects import find_project, unpack
-from lrtuner.sources import Code, Entrypoint
+from lrtuner.sources import Code, Entrypoint, Timm, Torchvision, Transformers
 from lrtuner.sources.code import allowed
 from worker.handover import read_outside
 from worker.rules import Rules
@@ -19,6 +19,8 @@ from worker.sandbox.errors import NOT_ALLOWED, CodeError
 from worker.sandbox.process import Sandbox
 from worker.sandbox.scratch import Scratch
 from worker.sandbox.trainer import SandboxedTask
+from worker.settings import Settings
+from worker.sources.libraries import below_root
 
 
 @contextlib.contextmanager
@@ -37,18 +39,25 @@ def trained_in(rules: Rules, spec: JobSpec, device: torch.device) -> Iterator[Sa
     if not rules.sandbox and not uploaded:
         yield None
         return
+    files = _model_files(spec)
     with _unpacked(rules, spec) as project, read_outside(spec) as data:
         start = partial(
             Sandbox,
             limits=rules.limits,
             hidden=[Path(rules.data_dir)],
-            readable=[project] if project else [],
+            readable=[*files, *([project] if project else [])],
             files=[data.file] if data else [],
             gpu=device.type == "cuda",
         )
         wanted = rules.walls if uploaded else ""
         with SandboxedTask(
-            spec, start, str(device), data=data, project=project, wanted=wanted
+            spec,
+            start,
+            str(device),
+            data=data,
+            project=project,
+            data_root=Settings().data_root if files else None,
+            wanted=wanted,
         ) as task:
             yield task
 
@@ -60,6 +69,17 @@ def _check_allowed(rules: Rules, spec: JobSpec) -> None:
     if isinstance(spec.model, Entrypoint) and not allowed(spec.model.target, rules.entrypoints):
         told = f"{spec.model.target} is not among what this worker may run (LRTUNER_ENTRYPOINTS)"
         raise CodeError(NOT_ALLOWED, f"model.target: {told}")
+
+
+def _model_files(spec: JobSpec) -> list[Path]:
+    """The file or folder below the data root that the job's model is made of."""
+    model = spec.model
+    if not isinstance(model, Transformers | Timm | Torchvision) or not model.reads_files:
+        return []
+    if model.path is None:
+        told = "a sandbox has no caches of models: put it below the data root and name its path"
+        raise JobFailedError(f"model.path: {told}")
+    return [below_root(model.path, "model.path")]
 
 
 @contextlib.contextmanager

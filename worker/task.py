@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -21,11 +21,11 @@ from lrtuner.optimizers import Muon
 from lrtuner.sources import Code, Entrypoint
 from worker.data import Data, Split
 from worker.ema import Ema
-from worker.losses import CROSS_ENTROPY, LOSSES, Loss, Outputs
+from worker.losses import CROSS_ENTROPY, LOSSES, Loss, Outputs, counted
 from worker.metrics import measure
 from worker.optimizers import Parameters, make_optimizer
 from worker.param_groups import check, freeze, groups
-from worker.sources import DATASETS, MODELS
+from worker.sources import DATASETS, MODELS, NOTES
 
 EVALUATION_BATCH = 1024
 
@@ -38,7 +38,7 @@ class Task:
     """One job's training problem, ready to be trained any number of times.
 
     Whatever trains asks it for `batches`, a `loss` of each and what `evaluate` gives for a split,
-    and knows nothing else of the data.
+    and knows nothing else of the data. `notes` are what one should know of the model and the data.
     """
 
     spec: JobSpec
@@ -46,6 +46,7 @@ class Task:
     build_model: Callable[[], nn.Module]
     device: torch.device
     total_steps: int
+    notes: Sequence[str] = field(default=(), kw_only=True)
 
     @property
     def batch_size(self) -> int:
@@ -159,9 +160,20 @@ class Task:
         The mode is put back; nothing else changes. `accuracy` comes with every classification and
         language model, other metrics where the job asks for them.
         """
-        names, reconstructs = self.spec.measured, self._reconstructs
-        criterion, device = self.criterion, self.device
-        return evaluate(model, split, criterion, names, reconstructs=reconstructs, device=device)
+        return evaluate(
+            model,
+            split,
+            self.criterion,
+            self.spec.measured,
+            reconstructs=self._reconstructs,
+            device=self.device,
+            batch=self.evaluation_batch,
+        )
+
+    @property
+    def evaluation_batch(self) -> int:
+        """Examples that are evaluated together: of a large model no more than are trained on."""
+        return EVALUATION_BATCH if self.spec.model.source == "builtin" else self.batch_size
 
     @cached_property
     def criterion(self) -> Loss:
@@ -226,26 +238,28 @@ def evaluate(
     *,
     reconstructs: bool = False,
     device: torch.device | None = None,
+    batch: int = EVALUATION_BATCH,
 ) -> dict[str, float]:
     """The mean loss over a split, `accuracy` where it counts hits, and the metrics asked for.
 
-    Batches are moved to `device`, where the split lies on another one.
+    So many examples as `batch` says are looked at together; they are moved to `device`, where the
+    split lies on another one.
     """
     total = weight = 0.0
     hits = places = 0
     rows: list[tuple[Tensor, Tensor]] = []
     whole = [name for name in metrics if name not in ("accuracy", "perplexity")]
     with evaluation_mode(model):
-        for start in range(0, len(split), EVALUATION_BATCH):
-            inputs = split.inputs[start : start + EVALUATION_BATCH].to(device)
+        for start in range(0, len(split), batch):
+            inputs = split.inputs[start : start + batch].to(device)
             outputs = model(inputs).float()
-            targets = split.targets[start : start + EVALUATION_BATCH].to(device)
+            targets = split.targets[start : start + batch].to(device)
             expected = inputs if reconstructs else targets
             part = criterion.total(outputs, expected)
             total, weight = total + part[0], weight + part[1]
             if criterion.counts_hits:
                 hits += int((outputs.argmax(dim=-1) == expected).sum().item())
-                places += expected.numel()
+                places += counted(expected)
             if whole:
                 rows.append((outputs, expected))
     measured = {"loss": total / weight}
@@ -299,6 +313,7 @@ def make_task(
     spec = settled_by(spec, data)
     steps = total_steps(spec, len(data.train))
     check_precision(spec.training.precision, device)
+    notes = [*data.notes, *_notes(spec, data)]
     data = data.to(device)
     if learned(spec.trained_loss, spec.dataset) == "inputs":
         data = replace(data, num_outputs=data.train.inputs[0].numel())
@@ -308,6 +323,7 @@ def make_task(
         build_model=lambda: MODELS[type(spec.model)](spec.model, data),
         device=device,
         total_steps=steps,
+        notes=notes,
     )
     assert task.criterion  # noqa: S101 - refuses weights that do not fit the data
     if spec.training.names_parameters:
@@ -362,3 +378,12 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise JobFailedError(f"training.precision: {told}")
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise JobFailedError("training.precision: this GPU has no bf16; use fp16 or float32")
+
+
+def _notes(spec: JobSpec, data: Data) -> Sequence[str]:
+    """What is said of a model that a library brings; it is built and tried once for that."""
+    look = NOTES.get(type(spec.model))
+    if look is None:
+        return ()
+    with torch.random.fork_rng([]):
+        return look(spec.model, data)

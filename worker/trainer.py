@@ -39,6 +39,10 @@ class Trainer(Sizes, Protocol):
     def warnings(self) -> Sequence[str]:
         """Each wall that is missing, and what of it."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What one should know of the model and the data."""
+
     def train_together(
         self,
         sequences: Sequence[ArrayLike],

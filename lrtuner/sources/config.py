@@ -1,6 +1,6 @@
 """What every config of a source has in common."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from lrtuner.strict import Strict
 
@@ -13,7 +13,14 @@ ANYTHING = frozenset({"features", "images", "tokens"})
 
 
 class Config(Strict):
-    """Something that may be asked for."""
+    """Something that may be asked for.
+
+    `libraries` are what it is made with, beside PyTorch: their versions belong to the evidence.
+    `reads_files` says whether a model is made of files on the worker's machine.
+    """
+
+    libraries: ClassVar[tuple[str, ...]] = ()
+    reads_files: ClassVar[bool] = False
 
 
 class NoArgs(Config):

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lrtuner.sources.config import Config
+from lrtuner.sources.config import Config, Targets
 
 Width = Annotated[int, Field(ge=1, le=65536)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -73,6 +73,7 @@ class Gpt(Config):
     args: GptArgs = GptArgs()
 
     accepts: ClassVar[frozenset[str]] = frozenset({"tokens"})
+    learns: ClassVar[frozenset[Targets]] = frozenset({"tokens"})
 
 
 # The one line that a new built-in model adds itself to.

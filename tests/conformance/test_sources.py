@@ -6,7 +6,11 @@ import torch
 from lrtuner.sources import (
     DATASETS,
     MODELS,
+    HuggingFace,
     PathFile,
+    Timm,
+    Torchvision,
+    Transformers,
     Upload,
     mismatch,
     models,
@@ -45,8 +49,8 @@ def small_task(model, dataset, optimizer="sgd"):
 
 
 def test_every_config_has_a_builder_and_every_builder_a_config():
-    assert set(built.MODELS) == set(MODELS.values())
-    assert set(built.DATASETS) == {*DATASETS.values(), Upload, PathFile}
+    assert set(built.MODELS) == {*MODELS.values(), Transformers, Timm, Torchvision}
+    assert set(built.DATASETS) == {*DATASETS.values(), Upload, PathFile, HuggingFace}
 
 
 @pytest.mark.parametrize(("model", "dataset"), FITTING)

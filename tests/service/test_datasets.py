@@ -317,6 +317,10 @@ def test_an_upload_with_numbers_to_predict_is_a_regression(uploads):
     assert refused.json()["errors"][0]["field"] == "loss.name"
 
 
+SAVED = {"source": "huggingface", "path": "a", "args": {"image": "x"}}
+WEIGHTS = {"name": "resnet18", "weights": "pretrained", "path": "a.safetensors"}
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "reason"),
     [
@@ -327,6 +331,9 @@ def test_an_upload_with_numbers_to_predict_is_a_regression(uploads):
         ({"dataset": {"source": "path", "path": "a.csv"}}, "dataset.source", "LRTUNER_DATA_ROOT"),
         ({"dataset": {"source": "path", "path": "../a.csv"}}, "dataset.path", "below"),
         ({"dataset": {"source": "path", "path": "a.b"}}, "dataset.path", "dataset.format"),
+        ({"dataset": SAVED}, "dataset.source", "LRTUNER_DATA_ROOT"),
+        ({"model": {"source": "timm", **WEIGHTS}}, "model.path", "LRTUNER_DATA_ROOT"),
+        ({"model": {"source": "timm", "name": "a:b"}}, "model.name", "lower-case letters"),
         ({"dataset": job_on(target="z")["dataset"]}, "dataset.args.target", "colour"),
         ({"dataset": job_on(target="a")["dataset"]}, None, None),
         ({"dataset": job_on(task="regression")["dataset"]}, "dataset.args.task", "holds texts"),

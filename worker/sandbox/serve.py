@@ -6,6 +6,7 @@ is a `failure` in its place, and nothing further for that question.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,11 @@ _RUN = TypeAdapter(Run)
 def serve(pipe: Pipe, payload: Asked) -> None:
     """Answer until the pipe ends.
 
-    `payload`: the `spec` of the job, the `device`, the `project`, a folder, or None, and the `data`
-    of a job on files, or None.
+    `payload`: the `spec` of the job and the `device`; where the job needs them, else None, the
+    `project`, a folder, the `data_root` below which a model's files lie, and the `data` of files.
     """
+    if payload["data_root"]:
+        os.environ["LRTUNER_DATA_ROOT"] = payload["data_root"]  # where builders look it up
     device = choose_device(payload["device"])
     prepare(device)
     spec = JobSpec.model_validate_json(json.dumps(payload["spec"]))
@@ -74,6 +77,7 @@ def _describe(task: Task, _asked: Asked) -> Answers:
         "num_bytes": task.data.num_bytes,
         "streamed": task.data.streamed,
         "digest": task.data.digest(),
+        "notes": list(task.notes),
     }
 
 

@@ -40,6 +40,7 @@ _ALMOST = 1.0 - 1e-9
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
 Positive = Annotated[int, Field(ge=1, le=10**12)]
+Note = Annotated[str, Field(max_length=2000)]
 T = TypeVar("T")
 
 
@@ -54,6 +55,7 @@ class Facts(Strict):
     num_bytes: Count | None
     streamed: bool
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    notes: Annotated[list[Note], Field(max_length=20)] = []
 
 
 class Ended(Strict):
@@ -108,6 +110,7 @@ class SandboxedTask:
         device: where to train, as torch names it.
         data: of a job on files, in a file that `start` gives to the sandbox (`worker.handover`).
         project: the folder of the user's code, which the sandbox may read.
+        data_root: the operator's data root, where the sandbox may read what the model is made of.
         wanted: walls without which nothing is run (see `worker.sandbox.walls`).
 
     Raises:
@@ -122,6 +125,7 @@ class SandboxedTask:
         *,
         data: Handover | None = None,
         project: Path | None = None,
+        data_root: Path | None = None,
         wanted: str = "",
     ) -> None:
         self.spec = spec
@@ -130,6 +134,7 @@ class SandboxedTask:
             "spec": json.loads(spec.model_dump_json(by_alias=True)),
             "device": device,
             "project": str(project) if project else None,
+            "data_root": str(data_root) if data_root else None,
             "data": data.model_dump() if data else None,
         }
         self._sandbox: Sandbox | None = None
@@ -160,6 +165,11 @@ class SandboxedTask:
         """What the task said of itself when it was first built."""
         assert self._facts is not None, "set by the constructor"  # noqa: S101
         return self._facts
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """See `Trainer`."""
+        return [storable(note) for note in self.facts.notes]
 
     @property
     def data(self) -> _Data:
