@@ -51,7 +51,13 @@ def main() -> int:
 
 
 #: The demo is the same whatever is configured here: embedded database, own service, no key.
-_NOT_PASSED_ON = ("LRTUNER_DATABASE_URL", "LRTUNER_URL", "LRTUNER_API_KEY", "LRTUNER_PUBLIC_URL")
+_NOT_PASSED_ON = (
+    "LRTUNER_DATABASE_URL",
+    "LRTUNER_URL",
+    "LRTUNER_API_KEY",
+    "LRTUNER_AUTH",
+    "LRTUNER_PUBLIC_URL",
+)
 
 
 @contextmanager

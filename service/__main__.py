@@ -14,12 +14,17 @@ from pydantic_core import ErrorDetails
 
 from lrtuner.errors import LRTunerError
 from lrtuner.store import open_database
+from service.access import is_local
 from service.app import create_app
-from service.settings import Settings
+from service.settings import Auth, Settings
 
 _log = logging.getLogger("service")
 
 _GRACE_SECONDS = 5
+_ABOUT_AUTH = {
+    Auth.AUTO: "every request needs an API key: `lrtuner keys create` makes one",
+    Auth.OPEN: "until there is an API key, whoever reaches this address may use the service",
+}
 _STANDARD_INPUT = 0
 
 
@@ -37,8 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     # Everything to stderr, in one format; the server's own set-up is left out below.
     logging.getLogger("alembic").setLevel(logging.WARNING)  # says nothing new at each check
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    on_loopback = is_local(listener.getsockname()[0])
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, on_loopback=on_loopback),
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
@@ -48,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         threading.Thread(target=_stop_with_parent, args=[server], daemon=True).start()
     host, port = listener.getsockname()[:2]
     _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    if not on_loopback and settings.auth in _ABOUT_AUTH:
+        _log.warning(_ABOUT_AUTH[settings.auth])
     with contextlib.suppress(KeyboardInterrupt):  # raised again once the server has stopped
         server.run(sockets=[listener])
     return 0

@@ -4,22 +4,30 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from anyio import CapacityLimiter
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 import lrtuner
 from lrtuner.datasets.limits import MEBIBYTE
+from lrtuner.projects import Limits
 from lrtuner.store import open_database
 from service import errors
+from service.access import granted
 from service.inspecting import INSPECTIONS_AT_ONCE
 from service.middleware import BodyLimit, RequestContext
 from service.openapi import DESCRIPTION, describer
-from service.routes import ROUTERS, datasets
+from service.routes import ROUTERS, code, datasets
 from service.settings import Settings
 from service.storage import Storage
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The API. It opens the database when it starts, and never migrates it."""
+def create_app(settings: Settings | None = None, *, on_loopback: bool = False) -> FastAPI:
+    """The API. It opens the database when it starts, and never migrates it.
+
+    Args:
+        settings: if left out, those of the environment.
+        on_loopback: whether it is certain that nobody but this machine can reach it; only then is
+            it open to all as long as it has no API key (see `service.access`).
+    """
     settings = settings or Settings()
     app = FastAPI(
         title="lrtuner",
@@ -29,12 +37,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,  # a redirect would name the host that the proxy talked to
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        dependencies=[Depends(granted)],
     )
     app.state.settings = settings
+    app.state.on_loopback = on_loopback
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    larger = {datasets.router.prefix: settings.max_upload_mb * MEBIBYTE}
+    larger = {
+        datasets.router.prefix: settings.max_upload_mb * MEBIBYTE,
+        code.router.prefix: Limits().archive_bytes,
+    }
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger=larger)
     app.add_middleware(RequestContext)  # the last one added is the outermost
     # The documented way to extend the description.

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field
 
 from lrtuner.datasets import Inspection
-from lrtuner.store.datasets import DatasetRow
+from lrtuner.store.uploads import DatasetRow
 from service.pages import utc
 
 

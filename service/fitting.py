@@ -8,7 +8,7 @@ from lrtuner import fitting
 from lrtuner.datasets import Inspection
 from lrtuner.job import JobSpec
 from lrtuner.sources import PathFile, Upload
-from lrtuner.store import datasets as stored
+from lrtuner.store.uploads import DATASETS
 from service.problem import ProblemError
 from service.settings import Settings
 from service.wording import plain
@@ -30,7 +30,7 @@ def settled(connection: Any, spec: JobSpec, settings: Settings) -> JobSpec:
         )
     if not isinstance(spec.dataset, Upload):
         return spec
-    row = stored.find_dataset(connection, spec.dataset.id, hold=True)
+    row = DATASETS.find(connection, spec.dataset.id, hold=True)
     if row is None:
         raise _invalid(
             "dataset.id", f"there is no dataset {spec.dataset.id}: POST it to /v1/datasets first"

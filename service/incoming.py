@@ -37,6 +37,11 @@ class Incoming:
         """The digest of what has come so far."""
         return self._hash.digest()
 
+    @property
+    def id(self) -> str:
+        """What the content is called: `sha256:` and the digest in hex."""
+        return f"sha256:{self.sha256.hex()}"
+
     def write(self, data: bytes) -> None:
         """Append to the file."""
         self.file.write(data)

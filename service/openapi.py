@@ -10,7 +10,9 @@ from pydantic.json_schema import models_json_schema
 
 from lrtuner.export import EXPORTERS
 from lrtuner.job import JobSpec
-from service.problem import Problem
+from lrtuner.keys import Scope
+from service.access import needed_scope
+from service.problem import Problem, documented
 
 EXAMPLE_JOB: dict[str, Any] = {
     "name": "digits-mlp",
@@ -57,6 +59,15 @@ curl -OJ http://127.0.0.1:8470/v1/jobs/job_.../recommendation
 **Lists** come in pages: pass `next_after` as `after`, or follow `Link: <...>; rel="next"`.
 Times are UTC. Unknown fields and parameters are refused.
 """
+
+_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "lrt_ID_SECRET",
+    "description": "An API key (`lrtuner keys create`). Which scope a call needs stands with it: "
+    "`read`, `submit` or `code`; `admin` has all. No key is needed by a service that has none "
+    "and listens on its own machine only, or that its operator has opened (LRTUNER_AUTH).",
+}
 
 _ETAG = {
     "ETag": {"description": "SHA-256 of the content.", "schema": {"type": "string"}},
@@ -144,10 +155,21 @@ def _described(app: FastAPI) -> dict[str, Any]:
     schemas["Job"]["properties"]["spec"] = {"$ref": "#/components/schemas/JobSpec"}
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for path in document["paths"].values():
-        for operation in path.values():
+    document["components"]["securitySchemes"] = {"api_key": _SCHEME}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
             _without_framework_errors(operation["responses"])
+            _with_access(operation, needed_scope(method, path))
     return document
+
+
+def _with_access(operation: dict[str, Any], scope: Scope | None) -> None:
+    """Say which scope is needed, and what happens without."""
+    if scope is None:
+        return
+    operation["security"] = [{"api_key": [scope.value]}]
+    added = {str(status): told for status, told in documented(401, 403, 503).items()}
+    operation["responses"] = dict(sorted({**added, **operation["responses"]}.items()))
 
 
 def _without_framework_errors(responses: dict[str, Any]) -> None:

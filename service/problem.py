@@ -39,6 +39,17 @@ KINDS: dict[str, Kind] = {
         "The cursor is not valid",
         "Pass `next_after` of the page before as `after`.",
     ),
+    "unauthorized": Kind(
+        401, "An API key is needed", "Send a valid one: `Authorization: Bearer lrt_...`."
+    ),
+    "missing_scope": Kind(
+        403, "The API key may not do this", "The detail names the scope that the key needs."
+    ),
+    "turned_off": Kind(
+        403,
+        "The operator of this service has not turned this on",
+        "The detail names the setting that does it.",
+    ),
     "not_found": Kind(404, "There is no such thing", "Check the path and the id."),
     "method_not_allowed": Kind(
         405, "The method is not allowed here", "The Allow header lists the methods that are."
@@ -57,7 +68,7 @@ KINDS: dict[str, Kind] = {
         413,
         "The body is too large",
         "Send less; the limit is the setting LRTUNER_MAX_BODY_BYTES, of uploads "
-        "LRTUNER_MAX_UPLOAD_MB.",
+        "LRTUNER_MAX_UPLOAD_MB; of projects of code it is fixed.",
     ),
     "unsupported_media_type": Kind(
         415, "The body has the wrong media type", "Send `Content-Type: application/json`."
@@ -70,6 +81,9 @@ KINDS: dict[str, Kind] = {
     ),
     "invalid_dataset": Kind(
         422, "The dataset is not valid", "`errors` says where in the file; correct it there."
+    ),
+    "invalid_code": Kind(
+        422, "The project of code is not valid", "`errors` says which entry; correct it there."
     ),
     "horizon_mismatch": Kind(
         422, "The schedule is for another number of steps", "Rescale it, or change the training."
@@ -116,6 +130,13 @@ class ProblemError(Exception):
         self.detail = detail
         self.errors = errors
         self.headers = headers
+
+
+def field_problem(code: str, field: str, reason: str) -> ProblemError:
+    """The answer to a body of which one field, by its dotted name, is wrong."""
+    message = f"{field}: {reason}"
+    entry = {"pointer": "/" + field.replace(".", "/"), "field": field, "message": message}
+    return ProblemError(code, f"{message}.", errors=[entry])
 
 
 class FieldProblem(BaseModel):
@@ -185,6 +206,13 @@ def _documented(status: int) -> dict[str, Any]:
         "description": "Problem: " + ", ".join(f"`{code}`" for code in codes),
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
+    if status == 401:
+        described["headers"] = {
+            "WWW-Authenticate": {
+                "description": "`Bearer` (RFC 6750).",
+                "schema": {"type": "string"},
+            }
+        }
     if status == 503:
         described["headers"] = {
             "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}

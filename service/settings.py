@@ -1,10 +1,13 @@
 """What can be configured: environment variables with the prefix `LRTUNER_`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lrtuner.sources.code import AllowedList
 
 
 def _default_database(validated: dict[str, Any]) -> str:
@@ -15,6 +18,14 @@ def _web_address(value: str) -> str:
     if value and not value.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
     return value.rstrip("/")
+
+
+class Auth(StrEnum):
+    """Who may use a service that has no API key yet; once there is one, every request needs one."""
+
+    AUTO = "auto"
+    REQUIRED = "required"
+    OPEN = "open"
 
 
 class Settings(BaseSettings):
@@ -68,4 +79,20 @@ class Settings(BaseSettings):
     data_root: Path | None = Field(
         default=None,
         description="The folder below which jobs may name files as their dataset. Not set: none.",
+    )
+    code: bool = Field(
+        default=False,
+        description="Accept projects of code, and jobs whose model is one. Set it for the workers, "
+        "too: it is they who run the code.",
+    )
+    entrypoints: AllowedList = Field(
+        default="",
+        description="The functions that a job may name as its model: `package.module:function` or "
+        "`package.*`, separated by commas; the same for the workers. Not set: none.",
+    )
+    auth: Auth = Field(
+        default=Auth.AUTO,
+        description="Who may use the service while it has no API key: with `auto` whoever asks "
+        "from this machine, if it listens on a loopback address only; with `required` nobody; "
+        "with `open` everybody. Once there is a key, every request needs one.",
     )

@@ -22,7 +22,7 @@ from tests.worker.test_loop import until, worker_of, working
 
 @contextmanager
 def serving(database_url: str, **settings) -> Iterator[str]:
-    app = create_app(ServiceSettings(database_url=database_url, **settings))
+    app = create_app(ServiceSettings(database_url=database_url, **settings), on_loopback=True)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -15,7 +15,7 @@ from lrtuner.lifecycle import Stage
 from lrtuner.store import migrate, open_database, queue, reading
 from lrtuner.store.tables import metadata
 
-HEAD = "0002"
+HEAD = "0004"
 
 
 def tables(url):

@@ -3,7 +3,9 @@
 processes  supervisor         serve, api, worker, migrate
 jobs  follow  progress        submit, wait, status, cancel, download, jobs
 find  check_task  here        find, check-task
+code                          code list, code show; submit --code
 datasets                      datasets upload, datasets list, datasets show
+keys                          keys create, keys list, keys revoke
 configs  drawing              export, check, show
 output                        what is said where, exit codes
 """
@@ -15,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from lrtuner import __version__
-from lrtuner.cli import check_task, configs, datasets, find, jobs, processes
+from lrtuner.cli import check_task, code, configs, datasets, find, jobs, keys, processes
 from lrtuner.cli.output import exit_code, note, say
 from lrtuner.client import ServerUnreachableError
 from lrtuner.errors import LRTunerError
@@ -83,7 +85,9 @@ jobs.register(app)
 find.register(app)
 check_task.register(app)
 datasets.register(app)
+code.register(app)
 configs.register(app)
+keys.register(app)
 processes.register(app)
 
 

@@ -1,10 +1,12 @@
 """The commands of a job's life: submit, wait, status, cancel, download, jobs."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lrtuner.cli.code import with_code
 from lrtuner.cli.follow import follow, read_spec, resume_command
 from lrtuner.cli.output import STDOUT, note, require_writable, save, say, table
 from lrtuner.cli.progress import Lines, progress_line, stage
@@ -42,6 +44,7 @@ _SUBMIT = """\b
 Examples:
   lrtuner submit job.json
   lrtuner submit job.json --wait --timeout 1800 --output schedule.json
+  lrtuner submit job.json --code . --wait
   generate-job | lrtuner submit - --json | jq -r .id
 
 \b
@@ -60,11 +63,22 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the result, and write it to --output.")
     ] = False,
+    code: Annotated[
+        Path | None,
+        typer.Option(
+            "--code",
+            metavar="FOLDER",
+            help="The project that is the model: a folder with lrtune.py, or a zip file.",
+        ),
+    ] = None,
     output: Output = None,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit a job and print its id.
+
+    With --code, the folder is packed (what .gitignore leaves out stays here) and uploaded unless
+    the service has it, and the job's model gets its id; what was packed is said on stderr.
 
     With --wait, progress goes to stderr; the recommended schedule is written to --output
     (schedule.json if not given) and summed up on stdout. The exit code is 1 if the job does not
@@ -76,6 +90,8 @@ def submit(
     if wait:
         _check_output(target, as_json)
     spec = read_spec(job_file)
+    if code is not None:
+        spec = with_code(spec, code)
     with _client() as client:
         job = client.submit(spec)
     if not wait:

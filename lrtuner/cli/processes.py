@@ -94,8 +94,7 @@ def migrate(
     url: Annotated[str | None, typer.Option(help="Default: LRTUNER_DATABASE_URL.")] = None,
 ) -> None:
     """Bring the database up to date."""
-    if _missing("service"):
-        require("worker")
+    require_database()
     _become("lrtuner.store.migrate", *(["--url", url] if url else []))
 
 
@@ -192,6 +191,16 @@ def require(*extras: str) -> None:
         raise UnsupportedError(
             f"this needs {modules}, not installed here; install with: pip install '{wanted}'"
         )
+
+
+def require_database() -> None:
+    """Fail now if what speaks to the database is not installed; either process brings it.
+
+    Raises:
+        UnsupportedError: as `require`.
+    """
+    if _missing("service"):
+        require("worker")
 
 
 def _missing(extra: str) -> list[str]:

@@ -11,7 +11,7 @@ LRTunerError
 └── WaitTimeoutError         the job had not finished in time; it goes on
 """
 
-from lrtuner.client.answers import Dataset, Event, Job, JobProgress, Problem
+from lrtuner.client.answers import Dataset, Event, Job, JobProgress, Problem, Project
 from lrtuner.client.api import Client
 from lrtuner.client.errors import ProblemError, ServerUnreachableError, WaitTimeoutError
 from lrtuner.client.transport import DEFAULT_URL
@@ -25,6 +25,7 @@ __all__ = [
     "JobProgress",
     "Problem",
     "ProblemError",
+    "Project",
     "ServerUnreachableError",
     "WaitTimeoutError",
 ]

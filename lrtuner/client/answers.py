@@ -1,6 +1,6 @@
 """What the service answers, as far as a client has to understand it."""
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -50,6 +50,17 @@ class JobProgress(Answer):
     best: float | None = None
 
 
+Item = TypeVar("Item", bound=Answer)
+
+
+class Page(Answer, Generic[Item]):
+    """Some items of a list, newest first, and the cursor that continues behind them."""
+
+    items: list[Item]
+    has_more: bool = False
+    next_after: str | None = None
+
+
 class Job(Answer):
     """A job as the service shows it."""
 
@@ -76,14 +87,6 @@ class Event(Answer):
     data: dict[str, Any] = {}
 
 
-class JobPage(Answer):
-    """Some jobs, newest first, and the cursor that continues behind them."""
-
-    items: list[Job]
-    has_more: bool = False
-    next_after: str | None = None
-
-
 class Dataset(Answer):
     """An uploaded dataset as the service shows it."""
 
@@ -95,12 +98,23 @@ class Dataset(Answer):
     inspection: dict[str, Any] = {}
 
 
-class DatasetPage(Answer):
-    """Some uploads, newest first, and the cursor that continues behind them."""
+class ProjectFile(Answer):
+    """A file of a project."""
 
-    items: list[Dataset]
-    has_more: bool = False
-    next_after: str | None = None
+    path: str
+    num_bytes: int = 0
+
+
+class Project(Answer):
+    """An uploaded project of code as the service shows it; lists have no `files`."""
+
+    id: str
+    filename: str | None = None
+    num_bytes: int = 0
+    num_files: int = 0
+    unpacked_bytes: int = 0
+    uploaded_at: str | None = None
+    files: list[ProjectFile] = []
 
 
 class EventPage(Answer):

@@ -7,10 +7,18 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
-from lrtuner.client.answers import Dataset, DatasetPage, Event, EventPage, Job, JobPage
+from lrtuner.client.answers import (
+    Answer,
+    Dataset,
+    Event,
+    EventPage,
+    Job,
+    Page,
+    Project,
+)
 from lrtuner.client.errors import ProblemError, WaitTimeoutError
 from lrtuner.client.transport import DEFAULT_URL, Transport
 from lrtuner.lifecycle import JobStatus
@@ -22,6 +30,9 @@ PAGE_SIZE = 100
 _CHUNK_BYTES = 256 * 1024
 
 _FIRST_POLL, _LONGEST_POLL = 0.2, 2.0
+
+
+Item = TypeVar("Item", bound=Answer)
 
 
 class Client:
@@ -81,16 +92,7 @@ class Client:
 
     def jobs(self, status: Sequence[JobStatus] = (), limit: int = 20) -> list[Job]:
         """The newest `limit` jobs; with `status`, only those in one of these."""
-        found: list[Job] = []
-        params: dict[str, Any] = {"status": [str(each) for each in status]}
-        while len(found) < limit:
-            params["limit"] = min(limit - len(found), PAGE_SIZE)
-            page = self._transport.read(JobPage, "GET", "/v1/jobs", params=params)
-            found += page.items
-            if not page.has_more or not page.items:
-                break
-            params["after"] = page.next_after
-        return found
+        return self._newest(Page[Job], "/v1/jobs", limit, status=[str(each) for each in status])
 
     def events(self, job_id: str, after: int = 0) -> Iterator[Event]:
         """The events with a number above `after`, oldest first, up to the newest."""
@@ -112,20 +114,14 @@ class Client:
 
         So an upload that broke off is simply tried again.
         """
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _sha256(path)
         try:
             return self.dataset(f"sha256:{digest}")
         except ProblemError as error:
             if error.problem.status != 404:
                 raise
         told = {"filename": path.name, "format": format, "target": target, "sha256": digest}
-        params = {name: value for name, value in told.items() if value is not None}
-        headers = {"Content-Length": str(path.stat().st_size)}
-        body = _FileBody(path)
-        return self._transport.read(
-            Dataset, "POST", "/v1/datasets", content=body, params=params, headers=headers
-        )
+        return self._transport.read(Dataset, "POST", "/v1/datasets", **_file(path, told))
 
     def dataset(self, dataset_id: str) -> Dataset:
         """The upload, as inspected when it arrived."""
@@ -133,16 +129,33 @@ class Client:
 
     def datasets(self, limit: int = 20) -> list[Dataset]:
         """The newest `limit` uploads."""
-        found: list[Dataset] = []
-        params: dict[str, Any] = {}
-        while len(found) < limit:
-            params["limit"] = min(limit - len(found), PAGE_SIZE)
-            page = self._transport.read(DatasetPage, "GET", "/v1/datasets", params=params)
-            found += page.items
-            if not page.has_more or not page.items:
-                break
-            params["after"] = page.next_after
-        return found
+        return self._newest(Page[Dataset], "/v1/datasets", limit)
+
+    def has_code(self, code_id: str) -> bool:
+        """Whether the service has a project of code."""
+        try:
+            self._transport.request("HEAD", _code_path(code_id))
+        except ProblemError as error:
+            if error.problem.status == 404:
+                return False
+            raise
+        return True
+
+    def upload_code(self, archive: Path, filename: str | None = None) -> Project:
+        """The project of a zip file's content; sending it again changes nothing.
+
+        So an upload that broke off is simply tried again.
+        """
+        told = {"filename": filename, "sha256": _sha256(archive)}
+        return self._transport.read(Project, "POST", "/v1/code", **_file(archive, told))
+
+    def code(self, code_id: str) -> Project:
+        """The project, with its files."""
+        return self._transport.read(Project, "GET", _code_path(code_id))
+
+    def list_code(self, limit: int = 20) -> list[Project]:
+        """The newest `limit` projects, without their files."""
+        return self._newest(Page[Project], "/v1/code", limit)
 
     def wait(
         self,
@@ -184,6 +197,18 @@ class Client:
             pause = min(max(_FIRST_POLL, (now - start) / 10), _LONGEST_POLL)
             self._transport.sleep(min(pause, end - now))
 
+    def _newest(self, kind: type[Page[Item]], path: str, limit: int, **params: Any) -> list[Item]:
+        """The first `limit` items of a list, page by page."""
+        found: list[Item] = []
+        while len(found) < limit:
+            params["limit"] = min(limit - len(found), PAGE_SIZE)
+            page = self._transport.read(kind, "GET", path, params=params)
+            found += page.items
+            if not page.has_more or not page.items:
+                break
+            params["after"] = page.next_after
+        return found
+
     def _events(self, job_id: str, after: int, limit: float | None) -> Iterator[Event]:
         path = _path(job_id, "events")
         while True:
@@ -197,6 +222,24 @@ class Client:
 
 def _path(job_id: str, *rest: str) -> str:
     return "/".join(["/v1/jobs", quote(job_id, safe=""), *rest])
+
+
+def _code_path(code_id: str) -> str:
+    return f"/v1/code/{quote(code_id, safe='')}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file(path: Path, told: Mapping[str, str | None]) -> dict[str, Any]:
+    """What a request needs whose body is a file; `told` are its parameters, as far as given."""
+    return {
+        "content": _FileBody(path),
+        "params": {name: value for name, value in told.items() if value is not None},
+        "headers": {"Content-Length": str(path.stat().st_size)},
+    }
 
 
 class _FileBody:

@@ -164,6 +164,8 @@ def _problem(response: httpx.Response, url: str) -> Problem:
     detail = f"{url} answered {response.status_code} {response.reason_phrase}"
     if response.has_redirect_location:
         detail += f", a redirect to {response.headers['Location']}: is LRTUNER_URL right?"
+    if response.status_code == 401:  # without the service's own words where there is no body
+        detail += ": set LRTUNER_API_KEY to a key of this service"
     return Problem(status=response.status_code, detail=detail)
 
 

@@ -8,11 +8,11 @@ One JSON object on stdout: `{"inspection": ...}` or `{"problem": ..., "where": .
 
 import argparse
 import json
-import resource
 import sys
 from pathlib import Path
 from typing import Any
 
+from lrtuner.confinement import confine
 from lrtuner.datasets import FORMATS, Format, Limits, Options, inspect
 from lrtuner.datasets.limits import MEBIBYTE
 from lrtuner.errors import InvalidDatasetError, LRTunerError
@@ -37,10 +37,7 @@ def main() -> int:
     given = parser.parse_args()
     memory = _COPIES * min(given.array_bytes, given.preload_bytes) + _ROOM_BYTES
     on_disk = given.array_bytes if given.preload_bytes < given.array_bytes else 0
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (given.seconds, given.seconds))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (on_disk, on_disk))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    confine(memory, given.seconds, on_disk)
     limits = Limits(
         array_bytes=given.array_bytes, preload_bytes=given.preload_bytes, scratch=given.scratch
     )

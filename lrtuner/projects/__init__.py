@@ -5,9 +5,11 @@ Nothing in an archive is trusted: every entry is checked before one is written, 
     limits      how large a project may be
     packing     a folder as a zip file
     unpacking   a zip file as a folder again, and the checks of it
+    checking    whether an archive is a project at all
     folder      where uploaded projects are kept
 """
 
+from lrtuner.projects.checking import checked
 from lrtuner.projects.folder import find_project, project_path
 from lrtuner.projects.limits import MAIN, Limits
 from lrtuner.projects.packing import Packed, pack
@@ -18,6 +20,7 @@ __all__ = [
     "Limits",
     "Packed",
     "ProjectFile",
+    "checked",
     "contents",
     "find_project",
     "pack",

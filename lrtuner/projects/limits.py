@@ -13,6 +13,7 @@ class Limits:
     """What is refused above.
 
     Attributes:
+        archive_bytes: of the zip file itself.
         total_bytes: of all files together, unpacked.
         entries: files and folders.
         ratio: unpacked over packed size of an entry of more than a mebibyte.
@@ -21,6 +22,7 @@ class Limits:
         main_bytes: of `lrtune.py`.
     """
 
+    archive_bytes: int = 64 * MEBIBYTE
     total_bytes: int = 50 * MEBIBYTE
     entries: int = 10_000
     ratio: int = 200

@@ -77,6 +77,8 @@ def _checked(
 ) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
     """The archive and the files in it, all entries checked."""
     shared = DatasetLimits(entries=limits.entries, ratio=limits.ratio)
+    if archive.stat().st_size > limits.archive_bytes:
+        raise InvalidCodeError(f"it has more than {limits.archive_bytes} bytes")
     try:
         with zipped.opened(archive) as opened:
             infos = zipped.files(opened, shared, total=limits.total_bytes)
@@ -136,8 +138,12 @@ def _check_main(infos: list[zipfile.ZipInfo], limits: Limits) -> None:
 
 def _chunks(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
     with zipped.entry(opened, info) as file:
+        left = info.file_size
         while chunk := file.read(_CHUNK_BYTES):
+            left -= len(chunk)
             yield chunk
+    if left:
+        raise _refused(info, "it unpacks to another size than it says")
 
 
 def _less(room: int, chunk: bytes, info: zipfile.ZipInfo, limits: Limits) -> int:

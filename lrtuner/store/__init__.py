@@ -4,7 +4,8 @@
     tables       what is kept
     queue        the verbs that change a job: enqueue, claim, heartbeat, succeed, cancel, reap...
     reading      the queries behind the API
-    datasets     what was uploaded
+    uploads      what was uploaded: datasets and code
+    keys         who may use the service
     migrate      bring a database to this version's schema
 
 Behind `queue` stand `transitions` (the guarded update every verb is made of), `attempt` (what a

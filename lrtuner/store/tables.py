@@ -5,11 +5,14 @@
           ├─ trials            every training run that was asked for
           ├─ stages            results of finished stages: where another attempt goes on
           └─ recommendations   the published text, at most one per job
+    datasets, code             what was uploaded, by the hash of its content
+    api_keys                   who may use the service, by the hash of a secret
 
 All times are epoch seconds of the database clock.
 """
 
 import math
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -69,6 +72,17 @@ def _job_id() -> sa.Column[str]:
     """What belongs to a job goes with it; together with the next key column it names the row."""
     return sa.Column(
         "job_id", PlainText(), sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+
+
+def _upload() -> tuple[sa.Column[Any], ...]:
+    """What is kept of every upload; `seq` is the order of arrival, as for jobs."""
+    return (
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+        sa.Column("id", PlainText(), nullable=False, unique=True),
+        sa.Column("filename", PlainText(200)),
+        sa.Column("num_bytes", sa.BigInteger, nullable=False),
+        sa.Column("uploaded_at", Finite(), nullable=False),
     )
 
 
@@ -165,14 +179,33 @@ recommendations = sa.Table(
 datasets = sa.Table(
     "datasets",
     metadata,
-    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
-    sa.Column("id", PlainText(), nullable=False, unique=True),
+    *_upload(),
     sa.Column("format", PlainText(), nullable=False),
-    sa.Column("filename", PlainText(200)),
-    sa.Column("num_bytes", sa.BigInteger, nullable=False),
     sa.Column("inspection", Document, nullable=False),
-    sa.Column("uploaded_at", Finite(), nullable=False),
     sqlite_autoincrement=True,
+)
+
+code = sa.Table(
+    "code",
+    metadata,
+    *_upload(),
+    sa.Column("num_files", sa.Integer, nullable=False),
+    sa.Column("unpacked_bytes", sa.BigInteger, nullable=False),
+    sa.Column("files", Document, nullable=False),  # [path, bytes] each
+    sqlite_autoincrement=True,
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", PlainText(), primary_key=True),
+    sa.Column("name", PlainText(200), nullable=False),
+    sa.Column("digest", PlainText(), nullable=False),
+    sa.Column("scopes", Document, nullable=False),
+    sa.Column("created_at", Finite(), nullable=False),
+    sa.Column("expires_at", Finite()),
+    sa.Column("revoked_at", Finite()),
+    sa.Column("last_used_at", Finite()),
 )
 
 #: The column that says when a job entered a state.

@@ -1,6 +1,7 @@
 """The endpoints, one module per subject. A new module adds its router to `ROUTERS`."""
 
 from service.routes import (
+    code,
     datasets,
     evidence,
     health,
@@ -15,6 +16,7 @@ from service.routes import (
 ROUTERS = (
     jobs.router,
     datasets.router,
+    code.router,
     evidence.router,
     recommendations.router,
     plots.router,

@@ -8,10 +8,14 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from lrtuner.document import verify
 from lrtuner.errors import InvalidInputError
 from lrtuner.job import JobSpec, Key, Text, Value
+from lrtuner.keys import Scope
 from lrtuner.lifecycle import JobStatus
+from lrtuner.sources import Code
 from lrtuner.store import queue, reading
+from service.access import Granted, require_scope
 from service.bodies import body_of
 from service.caching import conditional
+from service.code import check_code
 from service.dependencies import (
     JobId,
     Parameters,
@@ -67,7 +71,7 @@ class JobFilter(Parameters):
 @router.post(
     "",
     status_code=202,
-    responses={202: ACCEPTED, **documented(400, 413, 415, 422, 503)},
+    responses={202: ACCEPTED, **documented(400, 403, 413, 415, 422, 503)},
     openapi_extra=request_body(JobSpec),
 )
 def submit_job(
@@ -75,10 +79,14 @@ def submit_job(
     response: Response,
     storage: StorageDep,
     settings: SettingsDep,
+    granted: Granted,
 ) -> Job:
     """Submit a job. Once the 202 is there, the job is in the database and will be run."""
     _check_baseline(spec)
+    if isinstance(spec.model, Code):
+        require_scope(granted, Scope.CODE)
     with storage.writing() as connection:
+        check_code(connection, spec, settings)
         spec = settled(connection, spec, settings)
         job_id = queue.enqueue(
             connection,

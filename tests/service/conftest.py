@@ -25,8 +25,9 @@ from tests.searched import CONFIRM, ENVIRONMENT, SEARCH, range_test, trials
 class Checked:
     """A client whose every answer must be documented, in the promised form, and real JSON."""
 
-    def __init__(self, send):
+    def __init__(self, send, app=None):
         self.send = send
+        self.app = app
 
     def request(self, method, url, *, documented=True, **options):
         answer = self.send(method, url, **options)
@@ -95,8 +96,8 @@ def _check_problem(answer):
 
 @contextlib.contextmanager
 def started(**settings):
-    """The API with its lifespan, without a socket."""
-    app = create_app(Settings(**settings))
+    """The API with its lifespan, without a socket; no key is needed unless `auth` says so."""
+    app = create_app(Settings(**{"auth": "open"} | settings))
 
     @contextlib.asynccontextmanager
     async def running():
@@ -115,13 +116,13 @@ def started(**settings):
         def send(method, url, **options):
             return portal.call(lambda: inner.request(method, url, **options))
 
-        yield Checked(send)
+        yield Checked(send, app)
 
 
 @contextlib.contextmanager
 def served(**settings):
     """The API on a real socket, and a client of it."""
-    app = create_app(Settings(**settings))
+    app = create_app(Settings(**settings), on_loopback=True)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -129,7 +130,7 @@ def served(**settings):
         host, port = listener.getsockname()
         try:
             with httpx.Client(base_url=f"http://{host}:{port}", timeout=30) as inner:
-                yield Checked(inner.request)
+                yield Checked(inner.request, app)
         finally:
             server.should_exit = True
             thread.join()

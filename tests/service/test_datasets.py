@@ -181,7 +181,7 @@ def test_jobs_keep_their_smaller_limit(uploads):
 
 
 def test_an_upload_cut_short_leaves_nothing(sqlite_url, folder):
-    app = create_app(Settings(database_url=sqlite_url, data_dir=folder))
+    app = create_app(Settings(database_url=sqlite_url, data_dir=folder, auth="open"))
     messages = iter(
         [{"type": "http.request", "body": CSV, "more_body": True}, {"type": "http.disconnect"}]
     )

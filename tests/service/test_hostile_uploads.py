@@ -1,19 +1,13 @@
 """Every hostile upload is refused, the service keeps serving, and nothing of it stays anywhere."""
 
-import asyncio
-import shutil
-from pathlib import Path
-
-import httpx
 import pytest
 
 from lrtuner.datasets import Limits, Options, inspect
 from lrtuner.datasets.limits import MEBIBYTE
 from lrtuner.errors import InvalidDatasetError
-from service.app import create_app
 from service.inspecting import refused
-from service.settings import Settings
 from tests.conformance.dataset_samples import SAMPLES
+from tests.service.barrage import sent, tree
 from tests.service.conftest import Checked
 from tests.service.hostile import FILES, NAMES
 
@@ -44,57 +38,29 @@ def inspected_here(path, format, target, settings):
         raise refused(str(error), error.where) from None
 
 
-def tree(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
 @pytest.fixture(scope="module")
 def outcome(_sqlite_template, tmp_path_factory):
     """All of them sent to one service, some at a time; the answers and what lay there after.
 
     Inspected in this process, where anything that a reader raises but a refusal gives a 500.
     """
-    around = tmp_path_factory.mktemp("around")
-    data = around / "data"
-    (data / "datasets").mkdir(parents=True)
-    shutil.copy(_sqlite_template, data / "lrtuner.db")
-    app = create_app(Settings(data_dir=data, max_upload_mb=64, max_dataset_mb=64))
-    here = sorted(Path.cwd().iterdir())
-
-    async def send():
-        transport = httpx.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://test", timeout=None) as client,
-        ):
-            before = tree(around)
-            turns = asyncio.Semaphore(4)
-
-            async def post(name):
-                async with turns:
-                    body = BODIES.get(name, GOOD)
-                    return await client.post("/v1/datasets", content=body, params=PARAMETERS[name])
-
-            answers = await asyncio.gather(*map(post, PARAMETERS))
-            after = tree(around)
-            last = await client.post("/v1/datasets", content=GOOD, params={"format": "csv"})
-            return dict(zip(PARAMETERS, answers, strict=True)), before, after, last
-
+    uploads = {name: (BODIES.get(name, GOOD), PARAMETERS[name]) for name in PARAMETERS}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("service.routes.datasets.inspected", inspected_here)
-        answers, before, after, last = asyncio.run(send())
-    return {
-        "answers": answers,
-        "before": [path for path in before if "lrtuner.db" not in path],
-        "after": [path for path in after if "lrtuner.db" not in path],
-        "last": last,
-        "appeared": sorted(set(Path.cwd().iterdir()) - set(here)),
-    }
+        return sent(
+            tmp_path_factory.mktemp("around"),
+            _sqlite_template,
+            "/v1/datasets",
+            uploads,
+            (GOOD, {"format": "csv"}),
+            max_upload_mb=64,
+            max_dataset_mb=64,
+        )
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_it_is_refused_with_a_reason(outcome, name):
-    answer = Checked(lambda *_args: outcome["answers"][name]).post("/v1/datasets")
+    answer = Checked(lambda *_args: outcome.answers[name]).post("/v1/datasets")
     assert answer.status_code == 422
     problem = answer.json()
     assert problem["code"] in ("invalid_dataset", "invalid_input")
@@ -115,12 +81,12 @@ def test_it_is_refused_by_the_process_apart_as_well(start, sqlite_url, tmp_path,
 
 
 def test_nothing_is_left_behind(outcome):
-    assert outcome["after"] == outcome["before"] == ["data", "data/datasets"]
-    assert [path for path in outcome["appeared"] if path.name == "pwned"] == []
+    assert outcome.after == outcome.before == ["data", "data/datasets"]
+    assert [path for path in outcome.appeared if path.name == "pwned"] == []
 
 
 def test_the_service_still_serves(outcome):
-    assert outcome["last"].status_code == 201
+    assert outcome.last.status_code == 201
 
 
 def test_there_are_enough_of_them():

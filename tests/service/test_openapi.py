@@ -9,8 +9,10 @@ from service.openapi import DESCRIPTION, EXAMPLE_JOB, SMALLEST_JOB
 from service.settings import Settings
 
 DATABASE = {"503"}
+ACCESS = {"401", "403", "503"}
+PUBLIC = {"/", "/healthz", "/readyz", "/problems/{code}", "/v1/schema/{name}.json"}
 ROUTES = {
-    ("post", "/v1/jobs"): {"202", "400", "413", "415", "422"} | DATABASE,
+    ("post", "/v1/jobs"): {"202", "400", "403", "413", "415", "422"} | DATABASE,
     ("get", "/v1/jobs"): {"200", "400", "422"} | DATABASE,
     ("get", "/v1/jobs/{job_id}"): {"200", "304", "404"} | DATABASE,
     ("post", "/v1/jobs/{job_id}/cancel"): {"200", "202", "404", "409"} | DATABASE,
@@ -26,6 +28,11 @@ ROUTES = {
     ("get", "/v1/datasets/{dataset_id}"): {"200", "404"} | DATABASE,
     ("head", "/v1/datasets/{dataset_id}"): {"200", "404"} | DATABASE,
     ("delete", "/v1/datasets/{dataset_id}"): {"204", "404", "409"} | DATABASE,
+    ("post", "/v1/code"): {"200", "201", "403", "413", "415", "422", "507"} | DATABASE,
+    ("get", "/v1/code"): {"200", "400", "422"} | DATABASE,
+    ("get", "/v1/code/{code_id}"): {"200", "404"} | DATABASE,
+    ("head", "/v1/code/{code_id}"): {"200", "404"} | DATABASE,
+    ("delete", "/v1/code/{code_id}"): {"204", "404", "409"} | DATABASE,
     ("get", "/v1/families"): {"200"},
     ("get", "/v1/exports"): {"200"},
     ("get", "/v1/schema/{name}.json"): {"200", "404"},
@@ -47,7 +54,10 @@ def test_every_route_documents_its_statuses(described):
         for path, operations in described["paths"].items()
         for method, operation in operations.items()
     }
-    assert documented == {route: statuses | {"500"} for route, statuses in ROUTES.items()}
+    assert documented == {
+        (method, path): statuses | {"500"} | (set() if path in PUBLIC else ACCESS)
+        for (method, path), statuses in ROUTES.items()
+    }
 
 
 def test_every_error_is_a_problem(described):

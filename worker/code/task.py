@@ -56,9 +56,7 @@ class CodeTask(Task):
     def model(self, seed: int) -> nn.Module:
         """See `Task`; the generators of Python and NumPy depend on `seed` alone, too."""
         seed_all(derived_seed(seed, "init"))
-        model = super().model(seed)
-        seed_all(derived_seed(seed, "dropout"))
-        return model
+        return super().model(seed)
 
     # the optimizer -------------------------------------------------------------------------------
 

@@ -40,6 +40,9 @@ def build(context: Context) -> Task:
 STEPPED = (
     WINE
     + """
+import random
+import numpy as np
+
 class Rows(torch.utils.data.Dataset):
     def __init__(self, inputs, targets, noise):
         self.inputs, self.targets, self.noise = inputs, targets, noise
@@ -48,7 +51,7 @@ class Rows(torch.utils.data.Dataset):
         return len(self.inputs)
 
     def __getitem__(self, i):
-        x = self.inputs[i] + self.noise * torch.randn(13)
+        x = self.inputs[i] + self.noise * (torch.randn(13) + random.random() + np.random.rand())
         return {"x": x, "y": self.targets[i]}
 
 def step(model, batch):
@@ -57,7 +60,9 @@ def step(model, batch):
     return nn.functional.cross_entropy(logits, batch["y"]), {"accuracy": hits, "half": 0.5}
 
 def normed():
-    return nn.Sequential(nn.Linear(13, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    first = nn.Linear(13, 16)
+    first.bias.data.fill_(random.random() + np.random.rand())
+    return nn.Sequential(first, nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
 
 def build(context):
     (x, y), (vx, vy), _ = splits(context.seed)
