@@ -1,9 +1,12 @@
 # `make demo` and `make test` work on a fresh machine: they need python3 (3.11+), make and a package index.
 PYTHON ?= python3
 VENV ?= .venv
+# Many tests wait for processes that they start: more at once than there are cores.
+JOBS ?= 3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FRAMEWORKS := $(VENV)/.frameworks
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .PHONY: help install demo test test-frameworks test-all lint format serve clean
@@ -29,13 +32,13 @@ demo: $(STAMP) ## tune a real model once, end to end, over HTTP; writes schedule
 	$(BIN)/python -m examples.demo
 
 test: $(STAMP) ## the tests, without those that are slow or need other frameworks than torch
-	$(BIN)/python -m pytest -m 'not slow and not frameworks'
+	$(PYTEST) -m 'not slow and not frameworks'
 
 test-frameworks: $(FRAMEWORKS) ## the tests in keras, optax, transformers and lightning
-	$(BIN)/python -m pytest -m frameworks
+	$(PYTEST) -m frameworks
 
 test-all: $(FRAMEWORKS) ## every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(STAMP) ## formatter check, linter, types, import contracts, dependency check
 	$(BIN)/ruff format --check .

@@ -50,6 +50,17 @@ def test_the_light_part_needs_neither_framework_nor_server():
     )
 
 
+def test_a_process_that_trains_needs_no_database():
+    run_without({"sqlalchemy", "alembic", "psycopg", "fastapi", "service"}, "import worker.child")
+
+
+def test_other_finders_read_the_tasks_of_the_benchmark_with_little():
+    """Only what `benchmarks.finder.environments` installs beside each of them."""
+    rest = {"sqlalchemy", "alembic", "optuna", "rich", "typer", "httpx", "jinja2", "pathspec"}
+    rest |= {"prometheus_client", "schedulefree", "prodigyopt", "pytorch_optimizer"}
+    run_without(rest | {"pyarrow", "PIL", "lightning"}, "import benchmarks.finder.serving")
+
+
 def test_the_check_above_can_fail():
     with pytest.raises(subprocess.CalledProcessError):
         run_without({"numpy"}, "import lrtuner")

@@ -9,7 +9,6 @@ from lrtuner.datasets.limits import MEBIBYTE
 from lrtuner.datasets.limits import Limits as DatasetLimits
 from lrtuner.logs import Style
 from lrtuner.sources.code import AllowedList
-from lrtuner.store import url_from_environment
 from worker.sandbox.limits import Limits
 from worker.sandbox.walls import WantedWalls
 
@@ -21,12 +20,12 @@ class Settings(BaseSettings):
         env_prefix="LRTUNER_", env_ignore_empty=True, frozen=True, extra="ignore"
     )
 
-    database_url: str = Field(
-        default_factory=url_from_environment,
-        description="The database, shared with the API.",
-    )
     data_dir: Path = Field(
         default=Path(".lrtuner"), description="The folder of the default database, and of uploads."
+    )
+    database_url: str = Field(
+        default_factory=lambda known: f"sqlite:///{known['data_dir'] / 'lrtuner.db'}",
+        description="The database, shared with the API.",
     )
     device: str = Field(
         default="auto",

@@ -11,7 +11,15 @@ PEERS = {
     "ignite": "pytorch-ignite==0.5.5",
 }
 
-_TO_READ_TASKS = ["torch", "numpy", "pydantic", "pyyaml", "scikit-learn"]
+_TO_READ_TASKS = [
+    "torch",
+    "numpy",
+    "pydantic",
+    "pydantic-settings",
+    "python-json-logger",
+    "pyyaml",
+    "scikit-learn",
+]
 
 ROOT = Path(__file__).parents[2]
 

@@ -83,7 +83,7 @@ def test_job_is_answered_only_after_the_commit(sqlite_client, monkeypatch):
     assert sqlite_client.get("/v1/jobs").json()["items"] == []
 
 
-@pytest.mark.parametrize("status", set(JobStatus) - {JobStatus.EXPIRED})
+@pytest.mark.parametrize("status", sorted(set(JobStatus) - {JobStatus.EXPIRED}))
 def test_job_in_every_status(client, store, status):
     job_id, _ = store.job_in(status)
     answer = client.get(f"/v1/jobs/{job_id}")
