@@ -43,7 +43,7 @@ def main() -> int:
     add_arguments(parser)
     arguments = parser.parse_args()
     try:
-        found = checked(read(arguments.job), Settings().device, arguments.code)
+        found = checked(read(arguments.job, arguments.code), Settings().device, arguments.code)
         sys.stdout.write(dumps(found, indent=2) + "\n")
     except JobFailedError as error:
         sys.stderr.write(f"{error.code}: {error}\n")

@@ -29,7 +29,7 @@ def main() -> int:
     add_arguments(parser)
     arguments = parser.parse_args()
     try:
-        result = found(read(arguments.job), Settings().device, arguments.code)
+        result = found(read(arguments.job, arguments.code), Settings().device, arguments.code)
         sys.stdout.write(dumps(result, indent=2) + "\n")
     except LRTunerError as error:
         sys.stderr.write(f"{error}\n")
@@ -43,20 +43,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--code", type=Path, metavar="FOLDER", help="the project with lrtune.py")
 
 
-def read(path: Path) -> JobSpec:
-    """The job in the file.
+def read(path: Path, code: Path | None = None) -> JobSpec:
+    """The job in the file; with `code` its model is that, where it names none.
 
     Raises:
         InvalidInputError: it cannot be read or is not valid; the message names the fields.
     """
     try:
-        return JobSpec.model_validate_json(path.read_bytes())
+        return JobSpec.model_validate_json(_with_model(path.read_bytes(), code))
     except OSError as error:
         raise InvalidInputError(f"cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
         problems = error.errors(include_url=False)
         told = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
         raise InvalidInputError(f"{path} is not a valid job: {told}") from None
+
+
+def _with_model(text: bytes, code: Path | None) -> bytes:
+    try:
+        spec = json.loads(text)
+    except ValueError:
+        return text
+    if code is None or not isinstance(spec, dict):
+        return text
+    return json.dumps({"model": {"source": "code"}, **spec}).encode()
 
 
 def found(spec: JobSpec, device_name: str, code: Path | None = None) -> dict[str, Any]:

@@ -55,7 +55,9 @@ def test_validators(client, url, name):
         assert (again.status_code, again.content) == (200, answer.content)
 
 
-@pytest.mark.parametrize("status", set(JobStatus) - {JobStatus.SUCCEEDED, JobStatus.EXPIRED})
+@pytest.mark.parametrize(
+    "status", sorted(set(JobStatus) - {JobStatus.SUCCEEDED, JobStatus.EXPIRED})
+)
 def test_without_a_recommendation(client, store, status):
     job_id, _ = store.job_in(status)
     answer = client.get(f"/v1/jobs/{job_id}/recommendation")

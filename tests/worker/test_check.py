@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from lrtuner.errors import InvalidInputError
 from tests.worker.code.conftest import PLAIN, STEPPED, WINE, code_spec, project
 from worker.check import checked
-from worker.find import found
+from worker.find import found, read
 
 
 @pytest.fixture
@@ -103,3 +104,15 @@ def test_the_range_test_takes_code_too(tmp_path):
     result = found(spec, "cpu", folder)
     assert result["status"] == "ok"
     assert result["job"]["model"]["source"] == "code"
+
+
+def test_a_job_that_names_no_model_is_about_the_code(tmp_path):
+    job = tmp_path / "job.json"
+    spec = {"optimizer": {"name": "sgd"}, "training": {"batch_size": 8, "steps": 9}}
+    job.write_text(json.dumps(spec))
+    assert read(job, tmp_path).model.source == "code"
+    with pytest.raises(InvalidInputError, match="model: Field required"):
+        read(job)
+    job.write_text("[]")
+    with pytest.raises(InvalidInputError, match="not a valid job"):
+        read(job, tmp_path)
