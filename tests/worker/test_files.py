@@ -111,7 +111,7 @@ TABLE = "\n".join(["word,x,y", *(f"{'ab'[i % 2]},{i},{i / 7}" for i in range(40)
         ("csv", {"target": "word", "task": "regression"}, {}, "regression needs numbers"),
         ("csv", {"task": "language_modelling"}, {}, "language modelling needs a text"),
         ("csv", {"kind": "images"}, {}, r"args\.kind: 'images', but it holds features"),
-        ("text", {"task": "regression"}, {}, "learns tokens, but .* are values"),
+        ("text", {"task": "regression"}, {}, "learns tokens, but .* are values|next character"),
         ("text", {}, {"metrics": ["f1"]}, "f1 needs .*, this is language modelling"),
         ("npz", {"target": "y"}, {}, "arrays are found by their names"),
     ],
