@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -79,7 +80,19 @@ def _model_files(spec: JobSpec) -> list[Path]:
     if model.path is None:
         told = "a sandbox has no caches of models: put it below the data root and name its path"
         raise JobFailedError(f"model.path: {told}")
-    return [below_root(model.path, "model.path")]
+    found = below_root(model.path, "model.path")
+    _check_rights(found)
+    return [found]
+
+
+def _check_rights(found: Path) -> None:
+    """Say which file cannot be read where nobody is root: libraries only say that it is missing."""
+    if os.geteuid() != 0:
+        return
+    for file in [found, *found.rglob("*")]:
+        if not file.stat().st_mode & stat.S_IROTH:
+            told = f"{file} can be read by its owner alone, and in a sandbox nobody is root"
+            raise JobFailedError(f"model.path: {told}: chmod o+r it")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Models of timm and torchvision: how they are asked for, with stand-ins for the libraries."""
 
+import os
 import sys
 from types import SimpleNamespace
 
@@ -212,6 +213,16 @@ def test_a_sandbox_has_no_caches_of_models(source):
     sandboxed = trained_in(Rules(sandbox=True), spec, torch.device("cpu"))
     with pytest.raises(JobFailedError, match=r"model\.path: a sandbox has no caches of models"):
         sandboxed.__enter__()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the sandbox is of the same user")
+@pytest.mark.parametrize("source", SOURCES[:1])
+def test_weights_that_a_sandbox_of_root_cannot_read_are_told(source, monkeypatch, tmp_path):
+    monkeypatch.setenv("LRTUNER_DATA_ROOT", str(tmp_path))
+    (tmp_path / "net.safetensors").touch(0o600)
+    spec = spec_of(**job(source, weights="pretrained", path="net.safetensors"))
+    with pytest.raises(JobFailedError, match=r"net\.safetensors can be read by its owner alone"):
+        trained_in(Rules(sandbox=True), spec, torch.device("cpu")).__enter__()
 
 
 @pytest.mark.parametrize("source", SOURCES)
