@@ -18,10 +18,14 @@ from pydantic import ValidationError
 from lrtuner.datasets import Limits
 from lrtuner.errors import JobFailedError
 from lrtuner.sources import HuggingFace, split_sizes
-from tests.worker.conftest import spec_of, task_of
+from tests.worker.conftest import CPU, spec_of, task_of
+from worker import trainer
+from worker.device import prepare
 from worker.handover import Handover, mapped, read_outside
+from worker.rules import Rules
+from worker.sandboxed import trained_in
 from worker.sources import DATASETS, huggingface
-from worker.task import named_data
+from worker.task import make_task, named_data
 from worker.training import train
 
 GPT = {"name": "gpt", "args": {"width": 8, "num_layers": 1, "num_heads": 2}}
@@ -316,6 +320,27 @@ def test_what_is_handed_over_is_the_same_data(kind, preloads, size):
         assert found.digest() == data.digest()
     for name in ("num_outputs", "vocabulary", "padding", "notes", "found"):
         assert getattr(found, name) == getattr(data, name)
+
+
+@pytest.mark.slow
+def test_a_sandbox_trains_on_it_as_this_process_does(root, preloads, tmp_path):
+    parts = {"train": pictures(40), "test": pictures(10), "extra": pictures(10)}
+    save(root / "d", parts, {"label": "abc"})
+    for file in root.rglob("*.arrow"):
+        file.chmod(0o600)  # whoever is inside has no right to read it
+    changed = {"model": CONVNET, "training": {"batch_size": 8, "steps": 3}}
+    spec = spec_of(dataset=dataset(image="picture"), **changed)
+    prepare(CPU)
+    outside = make_task(spec, CPU)
+    preloads(100)
+    rules = Rules(sandbox=True, data_dir=str(tmp_path / "data"))
+    with trained_in(rules, spec, CPU) as inside:
+        assert inside.data.streamed
+        assert inside.data.digest() == outside.data.digest()
+        assert inside.notes == outside.notes != []
+        found, wanted = (trainer.train(task, [0.01] * 3, 0) for task in (inside, outside))
+    assert found.curve == wanted.curve
+    assert found.metrics == wanted.metrics
 
 
 @pytest.mark.parametrize(
