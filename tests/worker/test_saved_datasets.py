@@ -233,7 +233,7 @@ def preloads(monkeypatch, tmp_path):
 
 def test_what_is_streamed_is_the_same_data_and_says_so(kind, preloads, tmp_path):
     preloaded = data_of(**kind)
-    preloads(100)
+    preloads(2000)
     streamed = data_of(**kind)
     assert (preloaded.streamed, streamed.streamed) == (False, True)
     assert streamed.digest() == preloaded.digest()
@@ -246,7 +246,7 @@ def test_what_is_streamed_is_the_same_data_and_says_so(kind, preloads, tmp_path)
 
 def test_texts_that_fit_memory_are_read_once(root, words, preloads):
     save_split(root / "d", columns(40))
-    for size, read in ((8 * sum(3 + i % 4 for i in range(40)) * 2, 40), (100, 80)):
+    for size, read in ((8 * sum(3 + i % 4 for i in range(40)) * 2, 40), (500, 80)):
         words.seen = 0
         preloads(size)
         data_of(**TEXT)
@@ -282,6 +282,27 @@ def test_streamed_data_takes_less_memory_than_its_arrays(root, preloads, rows, a
     assert peaks[1] < 6e6
 
 
+def test_targets_that_take_more_than_the_memory_for_it_are_told(root, preloads):
+    save_split(root / "d", columns(40))
+    preloads(40 * 2 * 8 - 1)
+    told = r"target 'value': it takes \d+ bytes; .* at most 639 are .*LRTUNER_PRELOAD_MB"
+    with pytest.raises(JobFailedError, match=told):
+        data_of(**KINDS["values"])
+
+
+def test_splits_that_hold_different_things_are_told(root):
+    other = pictures(10) | {"label": ["a", "b"] * 5}
+    save(root / "d", {"train": pictures(20), "test": other})
+    with pytest.raises(JobFailedError, match="'label' holds int64 in train, string in test"):
+        data_of(image="picture")
+
+
+def test_gaps_in_tokens_are_told(root):
+    save_split(root / "d", {"ids": [[1, None, 2]] * 20, "label": [0, 1] * 10})
+    with pytest.raises(JobFailedError, match="column 'ids': some of its lists have gaps"):
+        data_of(inputs="ids")
+
+
 def test_what_was_found_is_told_as_of_files(root):
     parts = {"train": pictures(20), "test": pictures(10), "extra": pictures(10)}
     save(root / "d", parts, {"label": "abcd"})
@@ -306,7 +327,7 @@ def test_a_job_that_does_not_fit_the_number_of_examples_is_told_before_a_sandbox
         pass
 
 
-@pytest.mark.parametrize("size", [1 << 30, 100])
+@pytest.mark.parametrize("size", [1 << 30, 2000])
 def test_what_is_handed_over_is_the_same_data(kind, preloads, size):
     preloads(size)
     spec = spec_of(
@@ -332,7 +353,7 @@ def test_a_sandbox_trains_on_it_as_this_process_does(root, preloads, tmp_path):
     spec = spec_of(dataset=dataset(image="picture"), **changed)
     prepare(CPU)
     outside = make_task(spec, CPU)
-    preloads(100)
+    preloads(1000)
     rules = Rules(sandbox=True, data_dir=str(tmp_path / "data"))
     with trained_in(rules, spec, CPU) as inside:
         assert inside.data.streamed

@@ -115,9 +115,9 @@ class _Tokens:
 def _tokens(found: Saved, args: HuggingFaceArgs, limits: Limits) -> _Tokens:
     tokenizer = _tokenizer(args)
     if args.text is None:
-        rows = _numbers(found, str(args.inputs), limits)
+        rows = _numbers(found, str(args.inputs))
     else:
-        rows = _surveyed(_tokenized(found, args.text, args, tokenizer), limits)
+        rows = _surveyed(_tokenized(found, args.text, args, tokenizer), limits.preload_bytes)
     if min(part.least for part in rows.values()) < 0:
         raise InvalidDatasetError("tokens are numbers from 0 on")
     known = len(tokenizer) if tokenizer else 0
@@ -126,13 +126,13 @@ def _tokens(found: Saved, args: HuggingFaceArgs, limits: Limits) -> _Tokens:
 
 
 def _surveyed(
-    splits: Mapping[str, Callable[[], Iterator[Piece]]], limits: Limits
+    splits: Mapping[str, Callable[[], Iterator[Piece]]], spare: int = 0
 ) -> dict[str, _Rows]:
     """What has to be known before there are arrays.
 
-    Pieces are kept as long as they may be preloaded, and otherwise made a second time.
+    Pieces are kept where all of them take at most `spare` bytes, and otherwise made anew.
     """
-    rows, spare = {}, limits.preload_bytes
+    rows = {}
     for split, pieces in splits.items():
         kept, lengths, least, most = list[Piece](), [np.empty(0, np.int64)], 0, 0
         for tokens, counts in pieces():
@@ -195,14 +195,14 @@ def _batches(column: Any, name: str) -> Iterator[list[str]]:
         yield texts
 
 
-def _numbers(found: Saved, name: str, limits: Limits) -> dict[str, _Rows]:
+def _numbers(found: Saved, name: str) -> dict[str, _Rows]:
     """The rows of a column that holds tokens."""
     columns = found.column(name)
     for column in columns.values():
         if not saved.holds_lists(column.type, whole=True) or column.null_count:
             told = f"column {name!r} must hold lists of whole numbers, tokens, not {column.type}"
             raise InvalidDatasetError(told, column=name)
-    return _surveyed({s: partial(saved.pieces, c, _AT_ONCE) for s, c in columns.items()}, limits)
+    return _surveyed({s: partial(saved.pieces, c, name, _AT_ONCE) for s, c in columns.items()})
 
 
 def _padded(
@@ -258,7 +258,7 @@ def _windows(tokens: _Tokens, length: int, limits: Limits) -> Content:
 def _taught(found: Saved, args: HuggingFaceArgs, tokens: _Tokens, limits: Limits) -> Content:
     """Rows with the targets that the dataset gives, each moved to the place before it."""
     name = str(args.target)
-    wanted = _numbers(found, name, limits)
+    wanted = _numbers(found, name)
     for split, rows in wanted.items():
         if not np.array_equal(rows.lengths, tokens.rows[split].lengths):
             raise InvalidDatasetError(f"{name!r} must have as many tokens as {args.inputs!r}")
@@ -303,6 +303,11 @@ def _targets(
         raise InvalidDatasetError(f"target {name!r}: some rows have none", target=name)
     if not sum(map(len, columns.values())):
         raise InvalidDatasetError("it has no examples")
+    size = sum(column.nbytes for column in columns.values())
+    if size > limits.preload_bytes:
+        told = f"target {name!r}: it takes {size} bytes; targets lie in memory, where at most"
+        told += f" {limits.preload_bytes} are possible (LRTUNER_PRELOAD_MB)"
+        raise InvalidDatasetError(told, target=name)
     wanted: Any = args.task
     texts = saved.texts(list(columns.values()))
     if texts is not None:

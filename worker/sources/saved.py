@@ -49,12 +49,16 @@ class Saved:
         """A column of each split.
 
         Raises:
-            InvalidDatasetError: there is none of that name.
+            InvalidDatasetError: there is none of that name, or splits hold different things in it.
         """
         if any(name not in table.column_names for table in self.tables.values()):
             told = f"there is no column {name!r}; there are {', '.join(self.columns)[:500]}"
             raise InvalidDatasetError(told, column=name)
-        return {split: table.column(name) for split, table in self.tables.items()}
+        columns = {split: table.column(name) for split, table in self.tables.items()}
+        if len({column.type for column in columns.values()}) > 1:
+            found = ", ".join(f"{column.type} in {split}" for split, column in columns.items())
+            raise InvalidDatasetError(f"column {name!r} holds {found[:500]}", column=name)
+        return columns
 
 
 def read(folder: Path) -> Saved:
@@ -114,7 +118,7 @@ def numbers(columns: Sequence[Any]) -> NDArray[Any] | None:
     return np.concatenate([_array(values) for values in flat]).reshape(len(joined), -1)
 
 
-def pieces(column: Any, rows: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+def pieces(column: Any, name: str, rows: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Lists of whole numbers: at most so many at once, one after another, with their lengths.
 
     Raises:
@@ -124,7 +128,8 @@ def pieces(column: Any, rows: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]
         for chunk in column.slice(start, rows).chunks:
             values = chunk.flatten()
             if values.null_count:
-                raise InvalidDatasetError("some lists of whole numbers have gaps")
+                told = f"column {name!r}: some of its lists have gaps"
+                raise InvalidDatasetError(told, column=name)
             yield _array(values).astype(np.int64), _array(chunk.value_lengths()).astype(np.int64)
 
 
