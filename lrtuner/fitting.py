@@ -4,6 +4,7 @@ from typing import Literal
 
 from lrtuner.datasets import TABLES, Inspection, Options
 from lrtuner.job import JobSpec
+from lrtuner.sources.libraries import HuggingFaceArgs
 from lrtuner.strict import does_not_fit
 
 Task = Literal["auto", "classification", "regression", "language_modelling"]
@@ -14,11 +15,13 @@ _SEQUENCES = "language_modelling"
 def settled(spec: JobSpec, found: Inspection) -> JobSpec:
     """The job with `kind`, `task` and `target` of its file in `dataset.args`, checked as a whole.
 
+    A dataset of Hugging Face's says all of that in the job; only its number of examples is new.
+
     A target other than that of the inspection is known by its column alone: where that does not
     tell the task, it stays as it was said.
 
     Args:
-        spec: a job on a file.
+        spec: a job on a file, or on a dataset that was saved.
         found: what is in the file; the same function serves those who look into it themselves and
             those who only have the record.
 
@@ -26,6 +29,9 @@ def settled(spec: JobSpec, found: Inspection) -> JobSpec:
         PydanticCustomError: (a ValueError) it does not fit; `field` in its context says where.
     """
     options = spec.dataset.args
+    if isinstance(options, HuggingFaceArgs):
+        spec.total_steps(found.splits["train"])
+        return spec
     assert isinstance(options, Options), "only files are looked into"  # noqa: S101
     if options.kind not in (None, found.kind):
         told = f"{options.kind!r}, but the file holds {found.kind}"

@@ -6,6 +6,7 @@ That this is how the library writes them is checked where it is installed: tests
 import io
 import json
 import sys
+import tracemalloc
 
 import numpy as np
 import pyarrow
@@ -14,10 +15,17 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
+from lrtuner.datasets import Limits
 from lrtuner.errors import JobFailedError
 from lrtuner.sources import HuggingFace, split_sizes
-from tests.worker.conftest import spec_of, task_of
-from worker.sources import DATASETS
+from tests.worker.conftest import CPU, spec_of, task_of
+from worker import trainer
+from worker.device import prepare
+from worker.handover import Handover, mapped, read_outside
+from worker.rules import Rules
+from worker.sandboxed import trained_in
+from worker.sources import DATASETS, huggingface
+from worker.task import make_task, named_data
 from worker.training import train
 
 GPT = {"name": "gpt", "args": {"width": 8, "num_layers": 1, "num_heads": 2}}
@@ -164,6 +172,196 @@ def test_what_is_not_to_be_learned_counts_nowhere(root):
     assert measured["accuracy"] == pytest.approx(hits)
     assert measured["perplexity"] == pytest.approx(np.exp(loss), rel=1e-6)
     assert task.loss(model, (split.inputs, split.targets)).item() == pytest.approx(loss, rel=1e-6)
+
+
+class Words:
+    """Stands for a tokenizer: a word is its length."""
+
+    pad_token_id, eos_token_id = 0, 9
+
+    def __init__(self):
+        self.seen = 0
+
+    def __len__(self):
+        return 12
+
+    def __call__(self, texts, max_length=None, **_options):
+        self.seen += len(texts)
+        return {"input_ids": [[len(word) for word in t.split()][:max_length] for t in texts]}
+
+
+@pytest.fixture
+def words(monkeypatch):
+    made = Words()
+    given = huggingface._tokenizer
+    monkeypatch.setattr(huggingface, "_tokenizer", lambda args: made if args.text else given(args))
+    return made
+
+
+TEXT = {"text": "text", "tokenizer": {"path": "t"}}
+MODELLING = {"task": "language_modelling", "context_length": 8}
+KINDS = {
+    "images": {"image": "picture"},
+    "tokens": {"inputs": "ids", "max_length": 7},
+    "values": {"inputs": "ids", "target": "value", "task": "regression"},
+    "joined": {"inputs": "ids", **MODELLING},
+    "taught": {"inputs": "ids", "target": "ids", "task": "language_modelling"},
+    "texts": TEXT,
+    "joined texts": {**TEXT, **MODELLING},
+}
+
+
+def columns(count):
+    rows = pictures(count) | {"ids": tokens(count), "value": [[i / 7, i] for i in range(count)]}
+    return rows | {"text": ["ab c " * (3 + i % 4) for i in range(count)]}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request, root, words):
+    save(root / "d", {"train": columns(60), "test": columns(20)}, {"label": "abc"}, shards=2)
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def preloads(monkeypatch, tmp_path):
+    def at_most(size):
+        limits = Limits(preload_bytes=size, scratch=tmp_path / "scratch")
+        monkeypatch.setattr("worker.settings.Settings.dataset_limits", limits)
+
+    return at_most
+
+
+def test_what_is_streamed_is_the_same_data_and_says_so(kind, preloads, tmp_path):
+    preloaded = data_of(**kind)
+    preloads(2000)
+    streamed = data_of(**kind)
+    assert (preloaded.streamed, streamed.streamed) == (False, True)
+    assert streamed.digest() == preloaded.digest()
+    assert "streamed from disk" in streamed.found.warnings[-1]
+    known = {"streamed": False, "warnings": []}
+    assert streamed.found.model_copy(update=known) == preloaded.found
+    assert (streamed.vocabulary, streamed.padding) == (preloaded.vocabulary, preloaded.padding)
+    assert list((tmp_path / "scratch").iterdir()) == []  # its files have no name
+
+
+def test_texts_that_fit_memory_are_read_once(root, words, preloads):
+    save_split(root / "d", columns(40))
+    for size, read in ((8 * sum(3 + i % 4 for i in range(40)) * 2, 40), (500, 80)):
+        words.seen = 0
+        preloads(size)
+        data_of(**TEXT)
+        assert words.seen == read
+
+
+def many_tokens(count, length):
+    flat = pyarrow.array(np.arange(count * length) % 11)
+    lists = pyarrow.FixedSizeListArray.from_arrays(flat, length)
+    return {"ids": lists, "label": [i % 2 for i in range(count)]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "args"),
+    [
+        ({"picture": [png((1, 2, 3), (64, 64))] * 200, "label": [0, 1] * 100}, KINDS["images"]),
+        (many_tokens(5_000, 200), {"inputs": "ids", "max_length": 200}),
+        (many_tokens(5_000, 200), {"inputs": "ids", "max_length": 200, **MODELLING}),
+    ],
+    ids=["images", "tokens", "joined"],
+)
+def test_streamed_data_takes_less_memory_than_its_arrays(root, preloads, rows, args):
+    save_split(root / "d", rows)
+    peaks = []
+    for size in (1 << 30, 1 << 20):
+        preloads(size)
+        tracemalloc.start()
+        found = data_of(**args).found
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] > 8e6  # the measure measures
+    assert found.array_bytes > 8e6
+    assert peaks[1] < 6e6
+
+
+def test_targets_that_take_more_than_the_memory_for_it_are_told(root, preloads):
+    save_split(root / "d", columns(40))
+    preloads(40 * 2 * 8 - 1)
+    told = r"target 'value': it takes \d+ bytes; .* at most 639 are .*LRTUNER_PRELOAD_MB"
+    with pytest.raises(JobFailedError, match=told):
+        data_of(**KINDS["values"])
+
+
+def test_splits_that_hold_different_things_are_told(root):
+    other = pictures(10) | {"label": ["a", "b"] * 5}
+    save(root / "d", {"train": pictures(20), "test": other})
+    with pytest.raises(JobFailedError, match="'label' holds int64 in train, string in test"):
+        data_of(image="picture")
+
+
+def test_gaps_in_tokens_are_told(root):
+    save_split(root / "d", {"ids": [[1, None, 2]] * 20, "label": [0, 1] * 10})
+    with pytest.raises(JobFailedError, match="column 'ids': some of its lists have gaps"):
+        data_of(inputs="ids")
+
+
+def test_what_was_found_is_told_as_of_files(root):
+    parts = {"train": pictures(20), "test": pictures(10), "extra": pictures(10)}
+    save(root / "d", parts, {"label": "abcd"})
+    found = data_of(image="picture").found
+    assert (found.format, found.kind, found.task) == ("huggingface", "images", "classification")
+    assert (found.num_examples, found.input_shape, found.num_outputs) == (30, [3, 8, 8], 4)
+    assert found.splits == {"train": 17, "validation": 3, "test": 10}
+    assert found.own_splits
+    assert (found.target, found.class_counts) == ("label", {"a": 11, "b": 10, "c": 9, "d": 0})
+    types = [(field.name, field.type) for field in found.fields]
+    assert types == [("picture", "struct<bytes: binary, path: null>"), ("label", "int64")]
+    assert found.array_bytes == 30 * (3 * 8 * 8 * 4 + 8)
+    assert [told[:17] for told in found.warnings] == ["its splits extra ", "some classes have"]
+
+
+def test_a_job_that_does_not_fit_the_number_of_examples_is_told_before_a_sandbox(root):
+    save_split(root / "d", pictures(20))
+    changed = {"model": CONVNET, "training": {"batch_size": 15, "steps": 3}}
+    spec = spec_of(dataset=dataset(image="picture"), **changed)
+    told = r"training\.batch_size: .*14"
+    with pytest.raises(JobFailedError, match=told), read_outside(spec):
+        pass
+
+
+@pytest.mark.parametrize("size", [1 << 30, 2000])
+def test_what_is_handed_over_is_the_same_data(kind, preloads, size):
+    preloads(size)
+    spec = spec_of(
+        model={"source": "entrypoint", "target": "a:b"},
+        dataset=dataset(**kind),
+        training={"batch_size": 4, "steps": 3},
+    )
+    data = named_data(spec)
+    with read_outside(spec) as handed:
+        found = mapped(Handover.model_validate(handed.model_dump()))  # as it passes the pipe
+        assert found.digest() == data.digest()
+    for name in ("num_outputs", "vocabulary", "padding", "notes", "found"):
+        assert getattr(found, name) == getattr(data, name)
+
+
+@pytest.mark.slow
+def test_a_sandbox_trains_on_it_as_this_process_does(root, preloads, tmp_path):
+    parts = {"train": pictures(40), "test": pictures(10), "extra": pictures(10)}
+    save(root / "d", parts, {"label": "abc"})
+    for file in root.rglob("*.arrow"):
+        file.chmod(0o600)  # whoever is inside has no right to read it
+    changed = {"model": CONVNET, "training": {"batch_size": 8, "steps": 3}}
+    spec = spec_of(dataset=dataset(image="picture"), **changed)
+    prepare(CPU)
+    outside = make_task(spec, CPU)
+    preloads(1000)
+    rules = Rules(sandbox=True, data_dir=str(tmp_path / "data"))
+    with trained_in(rules, spec, CPU) as inside:
+        assert inside.data.streamed
+        assert inside.data.digest() == outside.data.digest()
+        assert inside.notes == outside.notes != []
+        found, wanted = (trainer.train(task, [0.01] * 3, 0) for task in (inside, outside))
+    assert found.curve == wanted.curve
+    assert found.metrics == wanted.metrics
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 
 from lrtuner.datasets import cut
 from lrtuner.datasets.content import LEAST_EXAMPLES, Content, Part
-from lrtuner.datasets.limits import MEBIBYTE, Limits
+from lrtuner.datasets.inspection import inspected
+from lrtuner.datasets.limits import Limits
+from lrtuner.datasets.room import Room, room_for
 from lrtuner.datasets.targets import Targets, encoded, encoded_texts
 from lrtuner.errors import InvalidDatasetError, JobFailedError, UnsupportedError
 from lrtuner.sources.libraries import HuggingFace, HuggingFaceArgs
@@ -24,9 +27,10 @@ from worker.sources.libraries import below_root, first_line
 from worker.sources.saved import Saved
 
 _AT_ONCE = 1000
+_TOKEN_BYTES = 8
+_PIXEL_BYTES = 4
 _USUAL_TARGET = "label"
-
-Rows = list[list[int]]
+_GREY = ("1", "L", "I;16", "LA")
 
 
 def build(config: HuggingFace, seed: int) -> Data:
@@ -36,32 +40,26 @@ def build(config: HuggingFace, seed: int) -> Data:
         JobFailedError: it is not there, or does not fit the job's arguments.
     """
     folder = below_root(config.path, "dataset.path")
-    limits = Limits(array_bytes=Settings().max_dataset_mb * MEBIBYTE)
     try:
-        return _data(saved.read(folder), config.args, seed, limits)
+        found = saved.read(folder)
+        return _data(found, config.args, seed, Settings().dataset_limits)
     except (InvalidDatasetError, UnsupportedError) as error:
         raise JobFailedError(f"dataset: {error}") from None
 
 
 def _data(found: Saved, args: HuggingFaceArgs, seed: int, limits: Limits) -> Data:
     if args.image is not None:
-        content = _labelled(found, args, _images(found, args, limits), "images", limits)
-        return _cut(content, found, seed)
-    tokens = _tokens(found, args)
-    rows = [row for split in tokens.rows.values() for row in split]
-    vocabulary = max(tokens.known, 1 + max((max(row) for row in rows if row), default=0))
+        return _cut(_labelled(found, args, *_images(found, args, limits), limits), found, seed)
+    tokens = _tokens(found, args, limits)
     if args.task != "language_modelling":
-        padded = _padded(tokens, args.max_length, limits)
-        content = _labelled(found, args, padded, "tokens", limits)
+        content = _labelled(found, args, *_padded(tokens, args.max_length, limits), limits)
         data = _cut(content, found, seed)
-        return replace(data, vocabulary=vocabulary, padding=tokens.padding)
+        return replace(data, vocabulary=tokens.vocabulary, padding=tokens.padding)
     if args.target is None:
-        parts = {s: _windows(split, args.context_length) for s, split in tokens.rows.items()}
+        content = _windows(tokens, args.context_length, limits)
     else:
-        parts = _taught(found, args, tokens, limits)
-    whole = args.target is None
-    content = Content("tokens", "language_modelling", parts, vocabulary, in_order=whole)
-    return replace(_cut(content, found, seed), vocabulary=vocabulary)
+        content = _taught(found, args, tokens, limits)
+    return replace(_cut(content, found, seed), vocabulary=tokens.vocabulary)
 
 
 def _cut(content: Content, found: Saved, seed: int) -> Data:
@@ -70,50 +68,102 @@ def _cut(content: Content, found: Saved, seed: int) -> Data:
         if len(part) < least:
             told = f"its split {split!r} has {len(part)} examples; at least {least} are needed"
             raise InvalidDatasetError(told)
-    parts = cut.cut(content, seed)
-    splits = [Split(*map(torch.tensor, (p.inputs, p.targets))) for p in parts.values()]
-    notes: tuple[str, ...] = ()
+    unused = tuple[str, ...]()
     if found.unused:
         names = ", ".join(found.unused)
-        notes = (f"dataset: its splits {names} are not used, only train, validation and test",)
-    return Data(content.num_outputs, *splits, notes=notes)
+        unused = (f"its splits {names} are not used, only train, validation and test",)
+    content = replace(content, fields=found.fields, warnings=unused)
+    parts = cut.cut(content, seed)
+    splits = [Split(*map(torch.from_numpy, (p.inputs, p.targets))) for p in parts.values()]
+    notes = tuple(f"dataset: {warning}" for warning in unused)
+    seen = inspected("huggingface", content)
+    return Data(content.num_outputs, *splits, notes=notes, found=seen)
 
 
 # tokens -------------------------------------------------------------------------------------------
 
+Piece = tuple[NDArray[Any], NDArray[Any]]
+"""Some rows: their int64 tokens one after another, and how many of them each row has."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of tokens, in pieces.
+
+    Attributes:
+        pieces: gives them from the first row on, each time that it is called.
+        lengths: of all rows.
+        least: the smallest token, 0 where there is none.
+        most: the largest.
+    """
+
+    pieces: Callable[[], Iterator[Piece]]
+    lengths: NDArray[Any]
+    least: int
+    most: int
+
 
 @dataclass(frozen=True)
 class _Tokens:
-    """Rows of tokens per split, the token that pads them, and how many kinds are known of."""
+    """Rows per split, the token that pads them, and how many kinds there are."""
 
-    rows: Mapping[str, Rows]
-    padding: int | None = None
-    known: int = 0
+    rows: Mapping[str, _Rows]
+    padding: int | None
+    vocabulary: int
 
 
-def _tokens(found: Saved, args: HuggingFaceArgs) -> _Tokens:
+def _tokens(found: Saved, args: HuggingFaceArgs, limits: Limits) -> _Tokens:
     tokenizer = _tokenizer(args)
-    known = len(tokenizer) if tokenizer else 0
-    padding = _padding(tokenizer) if tokenizer else None
     if args.text is None:
-        column = found.column(str(args.inputs))
-        rows = {split: _whole_numbers(c, str(args.inputs)) for split, c in column.items()}
-        return _Tokens(rows, padding, known)
+        rows = _numbers(found, str(args.inputs))
+    else:
+        rows = _surveyed(_tokenized(found, args.text, args, tokenizer), limits.preload_bytes)
+    if min(part.least for part in rows.values()) < 0:
+        raise InvalidDatasetError("tokens are numbers from 0 on")
+    known = len(tokenizer) if tokenizer else 0
+    vocabulary = max(known, *(1 + part.most for part in rows.values()))
+    return _Tokens(rows, _padding(tokenizer) if tokenizer else None, vocabulary)
+
+
+def _surveyed(
+    splits: Mapping[str, Callable[[], Iterator[Piece]]], spare: int = 0
+) -> dict[str, _Rows]:
+    """What has to be known before there are arrays.
+
+    Pieces are kept where all of them take at most `spare` bytes, and otherwise made anew.
+    """
+    rows = {}
+    for split, pieces in splits.items():
+        kept, lengths, least, most = list[Piece](), [np.empty(0, np.int64)], 0, 0
+        for tokens, counts in pieces():
+            lengths.append(counts)
+            least = min(least, int(tokens.min(initial=0)))
+            most = max(most, int(tokens.max(initial=0)))
+            spare -= tokens.nbytes
+            if spare >= 0:
+                kept.append((tokens, counts))
+        again = kept.__iter__ if spare >= 0 else pieces
+        rows[split] = _Rows(again, np.concatenate(lengths), least, most)
+    return rows
+
+
+def _tokenized(
+    found: Saved, name: str, args: HuggingFaceArgs, tokenizer: Any
+) -> dict[str, Callable[[], Iterator[Piece]]]:
     modelling = args.task == "language_modelling"
     # joined rows are cut later; what marks the ends of single texts is of no use in them
     options: dict[str, Any] = {"add_special_tokens": not modelling, "verbose": False}
     if not modelling:
         options |= {"truncation": True, "max_length": args.max_length}
     ending = [tokenizer.eos_token_id] if modelling and tokenizer.eos_token_id is not None else []
-    rows = {
-        split: [
-            row + ending
-            for texts in _batches(column, args.text)
-            for row in tokenizer(texts, **options)["input_ids"]
-        ]
-        for split, column in found.column(args.text).items()
-    }
-    return _Tokens(rows, padding, known)
+
+    def pieces(column: Any) -> Iterator[Piece]:
+        for texts in _batches(column, name):
+            rows = [row + ending for row in tokenizer(texts, **options)["input_ids"]]
+            every = (token for row in rows for token in row)
+            yield np.fromiter(every, np.int64), np.array([len(row) for row in rows])
+
+    return {split: partial(pieces, column) for split, column in found.column(name).items()}
 
 
 def _tokenizer(args: HuggingFaceArgs) -> Any:
@@ -145,66 +195,81 @@ def _batches(column: Any, name: str) -> Iterator[list[str]]:
         yield texts
 
 
-def _whole_numbers(column: Any, name: str) -> Rows:
-    import pyarrow  # noqa: PLC0415 - an extra
-
-    types = pyarrow.types
-    kind = column.type
-    lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    if not lists or not types.is_integer(kind.value_type) or column.null_count:
-        told = f"column {name!r} must hold lists of whole numbers, tokens, not {kind}"
-        raise InvalidDatasetError(told, column=name)
-    rows: Rows = column.to_pylist()
-    return rows
+def _numbers(found: Saved, name: str) -> dict[str, _Rows]:
+    """The rows of a column that holds tokens."""
+    columns = found.column(name)
+    for column in columns.values():
+        if not saved.holds_lists(column.type, whole=True) or column.null_count:
+            told = f"column {name!r} must hold lists of whole numbers, tokens, not {column.type}"
+            raise InvalidDatasetError(told, column=name)
+    return _surveyed({s: partial(saved.pieces, c, name, _AT_ONCE) for s, c in columns.items()})
 
 
-def _padded(tokens: _Tokens, max_length: int, limits: Limits) -> dict[str, NDArray[Any]]:
-    """Rows cut and padded to one length, the same for all splits."""
-    rows = {split: [row[:max_length] for row in part] for split, part in tokens.rows.items()}
-    lengths = {len(row) for part in rows.values() for row in part}
-    if 0 in lengths:
+def _padded(
+    tokens: _Tokens, max_length: int, limits: Limits, arrays: int = 1
+) -> tuple[dict[str, NDArray[Any]], Room]:
+    """Rows cut and padded to one length, the same for all splits, and where so many arrays lie."""
+    every = np.concatenate([rows.lengths for rows in tokens.rows.values()])
+    every = np.minimum(every, max_length)
+    least, length = int(every.min(initial=max_length)), int(every.max(initial=1))
+    if not least:
         raise InvalidDatasetError("some examples have no tokens: leave them out of the dataset")
-    if len(lengths) > 1 and tokens.padding is None:
-        told = f"examples have {min(lengths)} to {max(lengths)} tokens"
+    if least < length and tokens.padding is None:
+        told = f"examples have {least} to {length} tokens"
         raise InvalidDatasetError(f"{told}: args.tokenizer must name one with a padding token")
-    length, filler = max(lengths, default=1), tokens.padding or 0
-    _check_size(sum(map(len, rows.values())) * length * 8, limits)
-    return {split: _filled(part, length, filler) for split, part in rows.items()}
+    told = f"{len(every)} rows of {length} tokens"
+    room = room_for(arrays * len(every) * length * _TOKEN_BYTES, told, limits)
+    filler = tokens.padding or 0
+    return {s: _laid(rows, length, filler, room) for s, rows in tokens.rows.items()}, room
 
 
-def _filled(rows: Rows, length: int, filler: int) -> NDArray[Any]:
-    filled = np.full((len(rows), length), filler, np.int64)
-    for at, row in enumerate(rows):
-        filled[at, : len(row)] = row
-    if len(rows) and filled.min() < 0 and filler >= 0:
-        raise InvalidDatasetError("tokens are numbers from 0 on")
-    return filled
+def _laid(rows: _Rows, length: int, filler: int, room: Room, skipped: int = 0) -> NDArray[Any]:
+    """Rows cut at a length, without the tokens skipped at their start, and filled up to it."""
+    made, at = room.empty((len(rows.lengths), length), np.int64), 0
+    for tokens, counts in rows.pieces():
+        for end, count in zip(np.cumsum(counts), counts, strict=True):
+            taken = tokens[end - count : end][skipped:length]
+            made[at, : len(taken)] = taken
+            made[at, len(taken) :] = filler
+            at += 1
+    return made
 
 
-def _windows(rows: Rows, length: int) -> Part:
+def _windows(tokens: _Tokens, length: int, limits: Limits) -> Content:
     """All rows one after another in windows, and for each the tokens that follow."""
-    stream = np.fromiter((token for row in rows for token in row), np.int64)
-    count = max(0, (len(stream) - 1) // length)
-    inputs = stream[: count * length].reshape(count, length)
-    targets = stream[1 : count * length + 1].reshape(count, length)
-    return Part(inputs, targets)
+    sizes = {split: int(rows.lengths.sum()) for split, rows in tokens.rows.items()}
+    total = sum(sizes.values())
+    room = room_for(2 * total * _TOKEN_BYTES, f"{total} tokens with those that follow", limits)
+    parts = {}
+    for split, rows in tokens.rows.items():
+        stream, at = room.empty((sizes[split],), np.int64), 0
+        for piece, _counts in rows.pieces():
+            stream[at : at + len(piece)] = piece
+            at += len(piece)
+        count = max(0, (len(stream) - 1) // length)
+        inputs = stream[: count * length].reshape(count, length)
+        targets = stream[1 : count * length + 1].reshape(count, length)
+        parts[split] = Part(inputs, targets)
+    return Content(
+        "tokens", "language_modelling", parts, tokens.vocabulary, in_order=True, room=room
+    )
 
 
-def _taught(
-    found: Saved, args: HuggingFaceArgs, tokens: _Tokens, limits: Limits
-) -> dict[str, Part]:
+def _taught(found: Saved, args: HuggingFaceArgs, tokens: _Tokens, limits: Limits) -> Content:
     """Rows with the targets that the dataset gives, each moved to the place before it."""
     name = str(args.target)
-    inputs = _padded(replace(tokens, padding=tokens.padding or 0), args.max_length, limits)
-    parts = {}
-    for split, column in found.column(name).items():
-        wanted = _whole_numbers(column, name)
-        if list(map(len, wanted)) != list(map(len, tokens.rows[split])):
+    wanted = _numbers(found, name)
+    for split, rows in wanted.items():
+        if not np.array_equal(rows.lengths, tokens.rows[split].lengths):
             raise InvalidDatasetError(f"{name!r} must have as many tokens as {args.inputs!r}")
-        length = inputs[split].shape[1]
-        rows = [row[1:length] for row in wanted]
-        parts[split] = Part(inputs[split], _filled(rows, length, IGNORED))
-    return parts
+    padded = replace(tokens, padding=tokens.padding or 0)
+    inputs, room = _padded(padded, args.max_length, limits, arrays=2)
+    outputs = max(tokens.vocabulary, *(1 + rows.most for rows in wanted.values()))
+    parts = {}
+    for split, values in inputs.items():
+        targets = _laid(wanted[split], values.shape[1], IGNORED, room, skipped=1)
+        parts[split] = Part(values, targets)
+    return Content("tokens", "language_modelling", parts, outputs, target=name, room=room)
 
 
 # targets ------------------------------------------------------------------------------------------
@@ -214,7 +279,7 @@ def _labelled(
     found: Saved,
     args: HuggingFaceArgs,
     inputs: Mapping[str, NDArray[Any]],
-    kind: Any,
+    room: Room,
     limits: Limits,
 ) -> Content:
     name = args.target or _USUAL_TARGET
@@ -223,8 +288,8 @@ def _labelled(
     ends = np.cumsum([len(column) for column in columns.values()])[:-1]
     shares = dict(zip(columns, np.split(targets.values, ends), strict=True))
     parts = {split: Part(values, shares[split]) for split, values in inputs.items()}
-    task: Any = targets.task
-    return Content(kind, task, parts, targets.num_outputs, targets.classes, name)
+    kind: Any = "tokens" if args.image is None else "images"
+    return Content(kind, targets.task, parts, targets.num_outputs, targets.classes, name, room=room)
 
 
 def _targets(
@@ -236,90 +301,101 @@ def _targets(
 ) -> Targets:
     if any(column.null_count for column in columns.values()):
         raise InvalidDatasetError(f"target {name!r}: some rows have none", target=name)
-    values = np.asarray([value for column in columns.values() for value in column.to_pylist()])
-    if not len(values):
+    if not sum(map(len, columns.values())):
         raise InvalidDatasetError("it has no examples")
+    size = sum(column.nbytes for column in columns.values())
+    if size > limits.preload_bytes:
+        told = f"target {name!r}: it takes {size} bytes; targets lie in memory, where at most"
+        told += f" {limits.preload_bytes} are possible (LRTUNER_PRELOAD_MB)"
+        raise InvalidDatasetError(told, target=name)
     wanted: Any = args.task
+    texts = saved.texts(list(columns.values()))
+    if texts is not None:
+        return encoded_texts(*texts, name, wanted, limits)
+    values = saved.numbers(list(columns.values()))
+    if values is None:
+        raise InvalidDatasetError(f"target {name!r}: it holds neither texts nor numbers")
     if labels and wanted == "classification":
         if values.min() < 0 or values.max() >= len(labels):
             told = f"target {name!r}: it has {len(labels)} classes, but {values.min()} among them"
             raise InvalidDatasetError(told, target=name)
         return Targets(values.astype(np.int64), labels, "classification")
-    if values.dtype.kind == "U":
-        names, codes = np.unique(values, return_inverse=True)
-        return encoded_texts(codes, tuple(names.tolist()), name, wanted, limits)
-    if values.dtype.kind not in "biuf":
-        raise InvalidDatasetError(f"target {name!r}: it holds neither texts nor numbers")
     return encoded(values, name, wanted, limits)
 
 
 # images -------------------------------------------------------------------------------------------
 
 
-def _images(found: Saved, args: HuggingFaceArgs, limits: Limits) -> dict[str, NDArray[Any]]:
-    """Pixels in 0..1, channels first; grey images have one, others three."""
+def _images(
+    found: Saved, args: HuggingFaceArgs, limits: Limits
+) -> tuple[dict[str, NDArray[Any]], Room]:
+    """Pixels in 0..1, channels first, and where they lie; grey images have one channel, others 3.
+
+    Every image is opened twice: first for its size, then for its pixels.
+    """
     name = str(args.image)
-    decode = _decoder(name, args.image_size, limits)
-    decoded: dict[str, list[NDArray[Any]]] = {}
-    size = 0
-    for split, column in found.column(name).items():
-        decoded[split] = []
-        for start in range(0, len(column), _AT_ONCE):
-            for offset, cell in enumerate(column.slice(start, _AT_ONCE).to_pylist()):
-                pixels = decode(cell, start + offset)
-                size += pixels.nbytes * 4
-                _check_size(size, limits)
-                decoded[split].append(pixels)
-    shapes = {image.shape[1:] for images in decoded.values() for image in images}
-    if len(shapes) > 1:
-        told = f"{len(shapes)} different sizes: give args.image_size"
+    columns = found.column(name)
+    opened = _opener(name, limits)
+    sizes, depth, count = set[tuple[int, int]](), 1, 0
+    for column in columns.values():
+        for row, cell in enumerate(column):
+            image = opened(cell.as_py(), row)
+            sizes.add(image.size)
+            depth = max(depth, 1 if image.mode in _GREY else 3)
+            count += 1
+    side = args.image_size
+    if side is None and len(sizes) > 1:
+        told = f"{len(sizes)} different sizes: give args.image_size"
         raise InvalidDatasetError(f"the images of {name!r} have {told}", column=name)
-    colours = {len(image) for images in decoded.values() for image in images}
-    depth = max(colours, default=1)
-    return {split: _stacked(images, depth) for split, images in decoded.items()}
+    width, height = (side, side) if side else next(iter(sizes), (1, 1))
+    told = f"{count} images of {width} x {height}"
+    room = room_for(count * depth * height * width * _PIXEL_BYTES, told, limits)
+    made = {}
+    for split, column in columns.items():
+        made[split] = room.empty((len(column), depth, height, width), np.float32)
+        for row, cell in enumerate(column):
+            made[split][row] = _pixels(opened(cell.as_py(), row), (width, height), name, row)
+    return made, room
 
 
-def _stacked(images: Sequence[NDArray[Any]], depth: int) -> NDArray[Any]:
-    full = [np.broadcast_to(image, (depth, *image.shape[1:])) for image in images]
-    stacked = np.stack(full) if full else np.empty((0, depth, 1, 1))
-    scaled: NDArray[Any] = stacked.astype(np.float32) / np.float32(255)
-    return scaled
-
-
-def _decoder(name: str, side: int | None, limits: Limits) -> Callable[[Any, int], NDArray[Any]]:
+def _opener(name: str, limits: Limits) -> Callable[[Any, int], Any]:
     try:
         from PIL import Image  # noqa: PLC0415 - an extra
     except ImportError:
         raise UnsupportedError("images need Pillow: pip install 'lrtuner[datasets]'") from None
 
-    def opened(cell: Any) -> Any:
+    def opened(cell: Any, row: int) -> Any:
+        """The image of a cell, whose pixels are not decoded yet."""
         data = cell.get("bytes") if isinstance(cell, dict) else None
         if not data:
-            raise ValueError("it must be an image that was saved with the dataset")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes, which are checked here
-            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "BMP"))
+            raise _no_image(name, row, "it must be an image that was saved with the dataset")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of sizes, which are checked here
+                image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "BMP"))
+        except Exception as error:  # noqa: BLE001 - decoders raise anything at damaged images
+            raise _no_image(name, row, first_line(error)) from None
         if image.width * image.height > limits.pixels:
-            raise ValueError(f"{image.width} x {image.height} are more than {limits.pixels} pixels")
+            told = f"{image.width} x {image.height} are more than {limits.pixels} pixels"
+            raise _no_image(name, row, told)
         return image
 
-    def decode(cell: Any, row: int) -> NDArray[Any]:
-        """An image as uint8, channels first."""
-        try:
-            image = opened(cell)
-            image = image.convert("L" if image.mode in ("1", "L", "I;16", "LA") else "RGB")
-            if side is not None:
-                image = image.resize((side, side), Image.Resampling.BILINEAR)
-            pixels = np.asarray(image, np.uint8)
-        except Exception as error:  # noqa: BLE001 - decoders raise anything at damaged images
-            told = f"row {row} of {name!r} is no image that can be used: {first_line(error)}"
-            raise InvalidDatasetError(told, row=row, column=name) from None
-        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-    return decode
+    return opened
 
 
-def _check_size(size: int, limits: Limits) -> None:
-    if size > limits.array_bytes:
-        told = f"it takes {size} bytes in memory; at most {limits.array_bytes} are possible"
-        raise InvalidDatasetError(f"{told} (LRTUNER_MAX_DATASET_MB)")
+def _pixels(image: Any, size: tuple[int, int], name: str, row: int) -> NDArray[Any]:
+    from PIL import Image  # noqa: PLC0415 - an extra
+
+    try:
+        image = image.convert("L" if image.mode in _GREY else "RGB")
+        if image.size != size:
+            image = image.resize(size, Image.Resampling.BILINEAR)
+        pixels = np.asarray(image, np.float32) / np.float32(255)
+    except Exception as error:  # noqa: BLE001 - see above
+        raise _no_image(name, row, first_line(error)) from None
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _no_image(name: str, row: int, told: str) -> InvalidDatasetError:
+    told = f"row {row} of {name!r} is no image that can be used: {told}"
+    return InvalidDatasetError(told, row=row, column=name)
