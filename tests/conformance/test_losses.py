@@ -11,7 +11,7 @@ from torch.nn import functional
 from lrtuner.errors import JobFailedError
 from lrtuner.losses import LOSSES, TASKS
 from lrtuner.sources import DATASETS
-from tests.conformance.test_sources import SMALL
+from tests.conformance.source_samples import SMALL
 from tests.worker.conftest import spec_of, task_of
 from worker import losses as built
 from worker.training import train

@@ -121,15 +121,11 @@ def new(kind, **config):
 LANGUAGE = texts("gpt", task="language_modelling", context_length=8)
 PICTURES = {"source": "huggingface", "path": "pictures", "args": {"image": "image"}}
 CHARACTERS = {"name": "python_stdlib_text", "args": {"max_chars": 10_000, "context_length": 16}}
-SMALL_GPT = new("gpt2", n_layer=1, n_embd=16, n_head=2, n_positions=32)
 ROWS = {
     "bert": job("bert", "sequence_classification", texts()),
     "gpt": job("gpt", "causal_lm", LANGUAGE),
     "gpt that classifies": job("gpt", "sequence_classification", texts("gpt")),
     "vit": job("vit", "image_classification", PICTURES),
-    "new bert": job(new("bert", **TINY), "sequence_classification", texts()),
-    "new gpt": job(SMALL_GPT, "causal_lm", CHARACTERS),
-    "new vit": job(new("vit", patch_size=4, **TINY), "image_classification", {"name": "digits"}),
 }
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from lrtuner.datasets import Limits
 from lrtuner.errors import JobFailedError
-from lrtuner.sources import HuggingFace, split_sizes
+from lrtuner.sources import HuggingFace
 from tests.worker.conftest import CPU, spec_of, task_of
 from worker import trainer
 from worker.device import prepare
@@ -26,7 +26,6 @@ from worker.rules import Rules
 from worker.sandboxed import trained_in
 from worker.sources import DATASETS, huggingface
 from worker.task import make_task, named_data
-from worker.training import train
 
 GPT = {"name": "gpt", "args": {"width": 8, "num_layers": 1, "num_heads": 2}}
 CONVNET = {"name": "convnet", "args": {"channels": [4]}}
@@ -83,33 +82,12 @@ def data_of(seed=0, **args):
     return DATASETS[HuggingFace](HuggingFace.model_validate(dataset(**args)), seed)
 
 
-def test_images_train(root):
-    save_split(root / "d", pictures(40), {"label": "abc"}, shards=3)
-    changed = {"model": CONVNET, "training": {"batch_size": 8, "steps": 3}}
-    task = task_of(dataset=dataset(image="picture"), **changed)
-    assert task.data.train.inputs.shape == (28, 3, 8, 8)
-    assert task.data.num_outputs == 3
-    assert float(task.data.train.inputs.max()) <= 1.0
-    assert train(task, [0.01] * 3, seed=0).updates == 3
-
-
 def test_images_are_read_as_they_are(root):
     save_split(root / "d", pictures(40))
     data = data_of(image="picture")
     every = torch.cat([s.inputs for s in (data.train, data.validation, data.test)])
     found = sorted((every[:, :, 0, 0] * 255).round().int().tolist())
     assert found == sorted([i * 5 % 256, i * 7 % 256, i * 11 % 256] for i in range(40))
-
-
-def test_the_same_seed_cuts_the_same_splits_and_no_example_is_in_two(root):
-    save_split(root / "d", pictures(40))
-    first, again, other = (data_of(seed, image="picture") for seed in (1, 1, 2))
-    assert first.digest() == again.digest() != other.digest()
-    sizes = len(first.train), len(first.validation), len(first.test)
-    assert sizes == split_sizes(40)
-    splits = first.train, first.validation, first.test
-    rows = [tuple(x.flatten().tolist()) for split in splits for x in split.inputs]
-    assert len(set(rows)) == 40
 
 
 def test_its_own_splits_are_kept_and_those_it_lacks_are_cut(root):
@@ -142,9 +120,6 @@ def test_tokens_are_joined_and_cut_for_a_language_model(root):
     assert data.train.targets[0].tolist() == stream[1:9]
     joined = torch.cat([s.inputs.flatten() for s in (data.train, data.validation, data.test)])
     assert joined.tolist() == stream[: 8 * (359 // 8)]
-    changed = {"model": GPT, "training": {"batch_size": 4, "steps": 3}}
-    args = {"inputs": "ids", "task": "language_modelling", "context_length": 8}
-    assert train(task_of(dataset=dataset(**args), **changed), [0.01] * 3, seed=0).updates == 3
 
 
 def test_what_is_not_to_be_learned_counts_nowhere(root):
