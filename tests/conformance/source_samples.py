@@ -4,7 +4,7 @@ import hashlib
 import random
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +229,7 @@ def install(place: Place) -> None:
 
 
 OWN_DATA = {"source": "code"}
-WINE = {"inputs": (13,), "targets": "classes", "outputs": None}
+WINE: dict[str, Any] = {"inputs": (13,), "targets": "classes", "outputs": None}
 INSTALLED = {"source": "entrypoint", "target": "installed_sample.tasks:build"}
 OWN_CODE = {
     "code with tensors": Sample(
@@ -264,7 +264,8 @@ def of_vision(name: str, library: Callable[[], Any]) -> Sample:
 def of_transformers(task: str, config: dict[str, Any], *data: Any, **options: Any) -> Sample:
     """A model of random weights; those of checkpoints: tests/frameworks."""
     model = {"source": "transformers", "task": task, "weights": "random"}
-    return Sample(model | {"args": {"config": config}}, *data, needs="transformers", **options)
+    sample = Sample(model | {"args": {"config": config}}, *data, **options)
+    return replace(sample, needs="transformers")
 
 
 WIDTHS = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
