@@ -154,6 +154,7 @@ print(found.array_bytes, anonymous() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@pytest.mark.slow
 def test_streamed_data_takes_less_memory_than_its_arrays(tmp_path):
     generator = np.random.default_rng(0)
     for name, count in (("data", 16_000), ("data.small", 40)):

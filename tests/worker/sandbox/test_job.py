@@ -32,6 +32,7 @@ def test_a_job_in_a_sandbox_gives_what_it_gives_without(database, database_url):
 
 
 @ON_SQLITE
+@pytest.mark.slow
 def test_a_job_on_an_upload_gives_what_it_gives_without_also_when_it_is_streamed(
     database, database_url, tmp_path, monkeypatch
 ):
