@@ -24,7 +24,7 @@ from worker.code.examples import NOTHING, CodeData, Examples, examples
 from worker.code.project import Project, from_entrypoint, from_folder
 from worker.code.randomness import repeatable, seed_all
 from worker.data import Data
-from worker.losses import Outputs
+from worker.losses import Outputs, counted
 from worker.metrics import measure
 from worker.optimizers import Parameters, lr_ratios, set_rate
 from worker.param_groups import check, split_matrices
@@ -166,7 +166,7 @@ class CodeTask(Task):
             total, weight = total + found[0], weight + found[1]
             if self._counts_hits:
                 hits += int((_tensor(outputs, _ACCURACY).argmax(-1) == expected).sum().item())
-                places += expected.numel()
+                places += counted(expected)
             if self._whole or self.own.metrics:
                 rows.append((_tensor(outputs, "metrics"), expected))
         measured = {"loss": total / weight}

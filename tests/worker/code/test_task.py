@@ -274,3 +274,19 @@ def test_an_entrypoint_is_what_is_installed(tmp_path, monkeypatch, task_in):
 def test_lengths_that_do_not_fit_are_told_as_of_any_data(task_in):
     with pytest.raises(JobFailedError, match=r"training\.batch_size: 500 is larger"):
         task_in(PLAIN, training={"batch_size": 500, "steps": 10})
+
+
+def test_places_where_nothing_is_to_be_learned_count_in_no_accuracy(task_in):
+    half = PLAIN.replace(
+        "return Task(",
+        "validation[1][::2] = -100\n    return Task(",
+    )
+    found = task_in(half)
+    kept = PLAIN.replace(
+        "return Task(", "validation = [x[1::2] for x in validation]\n    return Task("
+    )
+    alone = task_in(kept.replace("validation=validation", "validation=tuple(validation)"))
+    model = found.model(0)
+    ours, theirs = (task.evaluate(model, task.data.validation) for task in (found, alone))
+    assert ours["accuracy"] == theirs["accuracy"]
+    assert ours["loss"] == pytest.approx(theirs["loss"])
