@@ -85,7 +85,6 @@ TABLE = "\n".join(["word,x,y", *(f"{'ab'[i % 2]},{i},{i / 7}" for i in range(40)
         ("csv", {"target": "word", "task": "regression"}, {}, "regression needs numbers"),
         ("csv", {"task": "language_modelling"}, {}, "language modelling needs a text"),
         ("csv", {"kind": "images"}, {}, r"args\.kind: 'images', but it holds features"),
-        ("text", {"task": "regression"}, {}, "learns tokens, but .* are values|next character"),
         ("text", {}, {"metrics": ["f1"]}, "f1 needs .*, this is language modelling"),
         ("npz", {"target": "y"}, {}, "arrays are found by their names"),
     ],
@@ -94,6 +93,17 @@ def test_what_does_not_fit_the_file_is_told(place, format, args, changes, told):
     data = TABLE if format == "csv" else SAMPLES[format]()
     with pytest.raises((JobFailedError, ValidationError), match=told):
         task_of(**job(place(format, data, **args), format, **changes))
+
+
+def test_a_text_is_no_regression(place):
+    """An upload is judged by the job alone; what a path is, its reader knows."""
+    dataset = place("text", SAMPLES["text"](), task="regression")
+    told = {
+        "upload": "model 'gpt' learns tokens, but the targets of dataset .* are values",
+        "path": "args: the target of a text is its next character",
+    }
+    with pytest.raises((JobFailedError, ValidationError), match=told[dataset["source"]]):
+        task_of(**job(dataset, "text"))
 
 
 def test_a_model_that_does_not_fit_is_told(place):
