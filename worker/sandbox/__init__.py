@@ -6,5 +6,5 @@ walls       their names, and which an operator wants
 launch      the process inside: it raises the walls around itself, then runs the code
 namespaces, landlock, seccomp, kernel    the walls that Linux has, and its system calls
 pipe        JSON with its length before it: all that passes
-trainer     a task that is trained in a sandbox;  serve: its other end, inside
+trainer     a task that is trained in a sandbox
 """

@@ -10,10 +10,10 @@ from textwrap import dedent, indent
 
 import pytest
 
+from lrtuner.errors import JobFailedError
 from tests.worker.code.conftest import STEPPED, project, uploaded
 from tests.worker.conftest import CPU, ListJournal, pipeline_of, spec_of
 from worker.rules import Rules
-from worker.sandbox.errors import CodeError
 from worker.sandbox.limits import Limits
 from worker.sandboxed import trained_in
 
@@ -151,7 +151,7 @@ def test_it_is_contained_and_told(job_of_code, tmp_path, act):
         }
         limits = {"answer_seconds": 8.0} if act == "sleep for ever" else {}
         began = time.monotonic()
-        with pytest.raises(CodeError) as caught:
+        with pytest.raises(JobFailedError) as caught:
             job_of_code(project_that(act), known, **limits)
         with pytest.raises(BlockingIOError):
             server.accept()

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.worker.conftest import ListJournal, pipeline_of, spec_of
+from worker.remote import RemoteError
 from worker.sandbox.errors import CodeError
 from worker.sandbox.trainer import SandboxedTask
 
@@ -170,7 +171,7 @@ def test_sizes_that_cannot_be(task, facts):
 
 def test_what_the_code_raised_is_told_as_it_told_it(task):
     failing = task({"failure": {"code": "raised", "message": "ValueError: \x00 no"}})
-    with pytest.raises(CodeError, match=r"ValueError: \? no") as caught:
+    with pytest.raises(RemoteError, match=r"ValueError: \? no") as caught:
         train(failing)
     assert caught.value.code == "raised"
 
@@ -185,11 +186,11 @@ def test_after_an_end_the_next_question_starts_anew(task):
 
 def test_after_a_failure_it_goes_on_in_the_same_sandbox(task):
     failing = task({"failure": {"code": "raised", "message": "no"}})
-    first = failing._sandbox.pid
+    first = failing._link.pid
     for _ in range(2):
-        with pytest.raises(CodeError):
+        with pytest.raises(RemoteError):
             train(failing)
-    assert failing._sandbox.pid == first
+    assert failing._link.pid == first
 
 
 def test_whoever_takes_one_run_only_can_go_on(task):

@@ -1,4 +1,4 @@
-"""The inner end of a sandboxed task: builds it, and answers one question after another.
+"""The other end of a remote task: builds it, and answers one question after another.
 
 What is asked: `describe`, `one_sweep`, `train_together` (one answer for each run, as it ends),
 `compared`, `compare`. An answer carries the number of its question; where the model raised, there
@@ -8,6 +8,7 @@ is a `failure` in its place, and nothing further for that question.
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,41 +31,81 @@ Answers = Iterator[dict[str, Any]]
 _RUN = TypeAdapter(Run)
 
 
-def serve(pipe: Pipe, payload: Asked) -> None:
-    """Answer until the pipe ends.
+SERVE = "worker.serve:serve"
+"""Where a new process finds `serve`."""
 
-    `payload`: the `spec` of the job and the `device`; where the job needs them, else None, the
-    `project`, a folder, the `data_root` below which a model's files lie, and the `data` of files.
+
+def ordered(
+    spec: JobSpec,
+    device: str = "cpu",
+    *,
+    data: Handover | None = None,
+    project: Path | None = None,
+    data_root: Path | None = None,
+) -> Asked:
+    """What a `Server` is told, as plain data.
+
+    Args:
+        spec: the job.
+        device: where to train, as torch names it.
+        data: of a job on files, in a file that its process was given.
+        project: the folder of the user's code.
+        data_root: the folder below which a model's files lie.
     """
-    if payload["data_root"]:
-        os.environ["LRTUNER_DATA_ROOT"] = payload["data_root"]  # where builders look it up
-    device = choose_device(payload["device"])
-    prepare(device)
-    spec = JobSpec.model_validate_json(json.dumps(payload["spec"]))
-    data = mapped(Handover.model_validate(payload["data"])) if payload["data"] else None
-    project = Path(payload["project"]) if payload["project"] else None
-    made: list[Task] = []
+    return {
+        "spec": json.loads(spec.model_dump_json(by_alias=True)),
+        "device": device,
+        "project": str(project) if project else None,
+        "data_root": str(data_root) if data_root else None,
+        "data": data.model_dump() if data else None,
+    }
 
-    def task() -> Task:
-        if not made:
-            made.append(make_task(spec, device, project, data))
-        return made[0]
 
+class Server:
+    """What answers; the task is built when it is first needed.
+
+    Args:
+        payload: see `ordered`.
+    """
+
+    def __init__(self, payload: Asked) -> None:
+        if payload["data_root"]:
+            os.environ["LRTUNER_DATA_ROOT"] = payload["data_root"]  # where builders look it up
+        device = choose_device(payload["device"])
+        prepare(device)
+        spec = JobSpec.model_validate_json(json.dumps(payload["spec"]))
+        data = mapped(Handover.model_validate(payload["data"])) if payload["data"] else None
+        project = Path(payload["project"]) if payload["project"] else None
+        self._make = partial(make_task, spec, device, project, data)
+
+    @cached_property
+    def task(self) -> Task:
+        """What is trained."""
+        return self._make()
+
+    def answers(self, asked: Asked) -> Answers:
+        """The answers to one question, each as soon as it is known; the last may be a failure."""
+        for answer in self._guarded(asked):
+            yield {"number": asked["number"], **answer}
+
+    def _guarded(self, asked: Asked) -> Answers:
+        try:
+            for answer in _ANSWERS[asked["ask"]](self.task, asked):
+                yield {"answer": answer}
+        except Exception as error:  # noqa: BLE001 - anything a model may raise
+            yield {"failure": explained(error).model_dump()}
+
+
+def serve(pipe: Pipe, payload: Asked) -> None:
+    """Answer until the pipe ends; see `ordered` for the payload."""
+    server = Server(payload)
     while True:
         try:
             asked = pipe.receive()
         except EOFError:
             return
-        for answer in _guarded(task, asked):
-            pipe.send({"number": asked["number"], **answer})
-
-
-def _guarded(task: Callable[[], Task], asked: Asked) -> Answers:
-    try:
-        for answer in _ANSWERS[asked["ask"]](task(), asked):
-            yield {"answer": answer}
-    except Exception as error:  # noqa: BLE001 - anything a model may raise
-        yield {"failure": explained(error).model_dump()}
+        for answer in server.answers(asked):
+            pipe.send(answer)
 
 
 def _describe(task: Task, _asked: Asked) -> Answers:
