@@ -6,7 +6,8 @@ The `alembic` command works too, on the database that the environment names; it 
 import sqlalchemy as sa
 from alembic import context
 
-from lrtuner.store.engine import open_database, url_from_environment
+from lrtuner.settings import url_from_environment
+from lrtuner.store.engine import open_database
 from lrtuner.store.migrate import VERSION_TABLE
 from lrtuner.store.tables import metadata
 

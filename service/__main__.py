@@ -9,11 +9,10 @@ import sys
 import threading
 
 import uvicorn
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from lrtuner import logs
 from lrtuner.errors import LRTunerError
+from lrtuner.settings import from_environment
 from lrtuner.store import open_database
 from service.access import is_local
 from service.app import create_app
@@ -33,11 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop; 2 when the settings or the address do not work."""
     options = _parser().parse_args(arguments)
     try:
-        settings = Settings()
+        settings = from_environment(Settings)
         open_database(settings.database_url).close()
         listener = _listen(options.host, options.port)
-    except ValidationError as error:
-        return _refuse("; ".join(_setting_problem(problem) for problem in error.errors()))
     except (LRTunerError, OSError) as error:
         return _refuse(str(error))
     # Everything in one format: the server's own set-up is left out below.
@@ -95,11 +92,6 @@ def _stop_with_parent(server: uvicorn.Server) -> None:
         while os.read(_STANDARD_INPUT, 4096):
             pass
     server.should_exit = True
-
-
-def _setting_problem(problem: ErrorDetails) -> str:
-    name = "_".join(["LRTUNER", *map(str, problem["loc"])]).upper()
-    return f"{name}: {problem['msg']}"
 
 
 def _refuse(message: str) -> int:

@@ -1,24 +1,10 @@
-"""What can be configured: environment variables with the prefix `LRTUNER_`."""
+"""Settings of the API: those that it shares with the workers, and its own."""
 
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
 
-from lrtuner.logs import Style
-from lrtuner.sources.code import AllowedList
-
-
-def _default_database(validated: dict[str, Any]) -> str:
-    return f"sqlite:///{validated['data_dir'] / 'lrtuner.db'}"
-
-
-def _web_address(value: str) -> str:
-    if value and not value.startswith(("http://", "https://")):
-        raise ValueError("must start with http:// or https://")
-    return value.rstrip("/")
+from lrtuner.settings import SharedSettings
 
 
 class Auth(StrEnum):
@@ -29,29 +15,9 @@ class Auth(StrEnum):
     OPEN = "open"
 
 
-class Settings(BaseSettings):
-    """The settings of the API. An empty variable counts as not set."""
+class Settings(SharedSettings):
+    """What the API can be told; the README lists every one."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="LRTUNER_", env_ignore_empty=True, frozen=True, extra="ignore"
-    )
-
-    data_dir: Path = Field(
-        default=Path(".lrtuner"),
-        description="The folder of the default database and of uploads. Worker and API must see "
-        "the same one.",
-    )
-    database_url: str = Field(
-        default_factory=_default_database,
-        repr=False,  # it may hold a password
-        description="The database, shared with the workers: `sqlite:///path` or "
-        "`postgresql+psycopg://user:password@host/name`. Default: `lrtuner.db` in the data folder.",
-    )
-    public_url: Annotated[str, AfterValidator(_web_address)] = Field(
-        default="",
-        description="The address under which clients reach the API, such as "
-        "`https://lrtuner.example.org`; links start with it. Default: links are bare paths.",
-    )
     max_body_bytes: int = Field(
         default=1024 * 1024,
         ge=1024,
@@ -64,45 +30,12 @@ class Settings(BaseSettings):
         le=1024**2,
         description="The largest dataset that can be uploaded, in MiB; larger ones get a 413.",
     )
-    max_dataset_mb: int = Field(
-        default=8192,
-        ge=1,
-        le=1024**2,
-        description="The largest dataset as arrays, in MiB, the same for the workers.",
-    )
-    preload_mb: int = Field(
-        default=1024,
-        ge=1,
-        le=1024**2,
-        description="The largest dataset that lies in memory as arrays, in MiB, the same for the "
-        "workers; larger ones are streamed from files in `scratch` in the data folder.",
-    )
-    log_level: str = Field(
-        default="info", pattern="^(debug|info|warning|error)$", description="Least level logged."
-    )
-    log_format: Style = Field(
-        default="text", description="A line of text or of JSON for each thing that is logged."
-    )
     retention_days: float | None = Field(
         default=None,
         gt=0,
         le=100_000,
         description="After so many days the trials and range test of a finished job are removed; "
         "its recommendation never is. Default: all is kept.",
-    )
-    data_root: Path | None = Field(
-        default=None,
-        description="The folder below which jobs may name files as their dataset. Not set: none.",
-    )
-    code: bool = Field(
-        default=False,
-        description="Accept projects of code, and jobs whose model is one. Set it for the workers, "
-        "too: it is they who run the code.",
-    )
-    entrypoints: AllowedList = Field(
-        default="",
-        description="The functions that a job may name as its model: `package.module:function` or "
-        "`package.*`, separated by commas; the same for the workers. Not set: none.",
     )
     auth: Auth = Field(
         default=Auth.AUTO,

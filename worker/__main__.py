@@ -8,11 +8,9 @@ import signal
 import sys
 import threading
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
 from lrtuner import logs
 from lrtuner.errors import LRTunerError
+from lrtuner.settings import from_environment
 from lrtuner.store import open_database
 from lrtuner.store.migrate import is_current
 from worker.loop import Worker
@@ -28,9 +26,9 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
-        settings = Settings()
-    except ValidationError as error:
-        sys.exit("\n".join(map(_setting_problem, error.errors())))
+        settings = from_environment(Settings)
+    except LRTunerError as error:
+        sys.exit(str(error))
     logs.configure(settings.log_level, settings.log_format)
     if settings.sandbox:
         with contextlib.suppress(OSError):
@@ -56,11 +54,6 @@ def main() -> int:
             sys.exit(f"LRTUNER_METRICS_PORT={settings.metrics_port} is in use already")
         raise
     return 0
-
-
-def _setting_problem(problem: ErrorDetails) -> str:
-    name = "_".join(["LRTUNER", *map(str, problem["loc"])]).upper()
-    return f"{name}: {problem['msg']} (got {problem['input']!r})"
 
 
 def _stop_at_eof(stop: threading.Event) -> None:

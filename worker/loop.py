@@ -23,7 +23,7 @@ from worker.journal import storable
 from worker.monitoring import Meters
 from worker.process import Child, described
 from worker.rules import rules_of
-from worker.settings import Settings
+from worker.settings import DEFAULT_PUBLIC_URL, Settings
 
 log = logging.getLogger("lrtuner.worker")
 
@@ -270,7 +270,7 @@ class Supervisor:
             "elapsed_seconds": self.claim.elapsed_seconds + time.monotonic() - self.began,
             "device": self.settings.device,
             "log": {"level": self.settings.log_level, "style": self.settings.log_format},
-            "public_url": self.settings.public_url,
+            "public_url": self.settings.public_url or DEFAULT_PUBLIC_URL,
             "memory_limit_mb": self.settings.memory_limit_mb,
             "rules": rules_of(self.settings).model_dump(mode="json"),
         }

@@ -12,6 +12,8 @@ import tempfile
 import threading
 from typing import Any
 
+from lrtuner.settings import without_database
+
 _COMMAND = (sys.executable, "-m", "worker.child")
 
 
@@ -95,8 +97,7 @@ class Child:
 
 def _environment() -> dict[str, str]:
     """Ours, without the way to the database: the child has no use for it."""
-    kept = {name: value for name, value in os.environ.items() if name != "LRTUNER_DATABASE_URL"}
-    return {**kept, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    return {**without_database(os.environ), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def described(status: int) -> str:

@@ -99,7 +99,8 @@ def revoke(
 def _database() -> Iterator[tuple["Database", Any]]:
     """The database, and the module with what can be done to its keys."""
     require_database()
-    from lrtuner.store import keys, migrate, open_database, url_from_environment  # noqa: PLC0415
+    from lrtuner.settings import url_from_environment  # noqa: PLC0415
+    from lrtuner.store import keys, migrate, open_database  # noqa: PLC0415
 
     database = open_database(url_from_environment())
     try:

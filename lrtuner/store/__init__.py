@@ -19,7 +19,7 @@ Transactions belong to the caller:
         claim = queue.claim(connection, owner=owner, lease_seconds=30.0)
 """
 
-from lrtuner.store.engine import Database, open_database, url_from_environment
+from lrtuner.store.engine import Database, open_database
 from lrtuner.store.reading import EventRow, JobRow, Page, TrialRow
 from lrtuner.store.transitions import Claim
 
@@ -31,5 +31,4 @@ __all__ = [
     "Page",
     "TrialRow",
     "open_database",
-    "url_from_environment",
 ]

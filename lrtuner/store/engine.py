@@ -1,10 +1,9 @@
 """The database: which URLs work, how each dialect is opened, and what time it is there."""
 
 import json
-import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +99,12 @@ class Database:
         self._reader.dispose()
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        return shown(self.url)
+
+
+def shown(url: sa.URL) -> str:
+    """The address without what may be secret in it: the password, and all options."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -137,12 +141,6 @@ def open_database(url: str, *, foreign_keys: bool = True) -> Database:
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed, foreign_keys=foreign_keys)
     return _open_postgresql(parsed)
-
-
-def url_from_environment(environ: Mapping[str, str] = os.environ) -> str:
-    """`LRTUNER_DATABASE_URL`, or a SQLite file in `LRTUNER_DATA_DIR` (default `./.lrtuner`)."""
-    folder = Path(environ.get("LRTUNER_DATA_DIR") or ".lrtuner")
-    return environ.get("LRTUNER_DATABASE_URL") or f"sqlite:///{folder / 'lrtuner.db'}"
 
 
 def _parse(url: str) -> sa.URL:

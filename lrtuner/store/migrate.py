@@ -19,7 +19,8 @@ from alembic.script import ScriptDirectory
 
 import migrations
 from lrtuner.errors import LRTunerError
-from lrtuner.store.engine import Database, open_database, url_from_environment
+from lrtuner.settings import url_from_environment
+from lrtuner.store.engine import Database, open_database, shown
 
 #: Not Alembic's default name, which another tool in the same database may use.
 VERSION_TABLE = "lrtuner_schema_version"
@@ -97,8 +98,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Migrate the database and say what was done."""
     parser = argparse.ArgumentParser(prog="python -m lrtuner.store.migrate", description=__doc__)
     parser.add_argument("--url", help="the database; default: $LRTUNER_DATABASE_URL or SQLite")
-    url = parser.parse_args(arguments).url or url_from_environment()
+    options = parser.parse_args(arguments)
     try:
+        url = options.url or url_from_environment()
         before, after = upgrade(url)
     except LRTunerError as error:
         sys.stderr.write(f"{error}\n")
@@ -106,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     done = (
         f"is at {after} already" if before == after else f"migrated: {before or 'empty'} -> {after}"
     )
-    sys.stdout.write(f"{sa.make_url(url).render_as_string(hide_password=True)} {done}\n")
+    sys.stdout.write(f"{shown(sa.make_url(url))} {done}\n")
     return 0
 
 

@@ -4,7 +4,6 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from lrtuner.store import url_from_environment
 from service.settings import Settings
 
 BLOCKED = """
@@ -24,24 +23,6 @@ service.app.create_app().openapi()
 
 def test_needs_neither_torch_nor_optuna():
     subprocess.run([sys.executable, "-c", BLOCKED], check=True, timeout=60)
-
-
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {},
-        {"LRTUNER_DATA_DIR": "/data"},
-        {"LRTUNER_DATA_DIR": ""},
-        {"LRTUNER_DATABASE_URL": "postgresql://u@h/d", "LRTUNER_DATA_DIR": "/data"},
-        {"LRTUNER_DATABASE_URL": "", "LRTUNER_DATA_DIR": "relative/"},
-    ],
-)
-def test_finds_the_same_database_as_everything_else(monkeypatch, environment):
-    for name in ("LRTUNER_DATA_DIR", "LRTUNER_DATABASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert Settings().database_url == url_from_environment(environment)
 
 
 def test_every_setting_is_described():

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from lrtuner.errors import DatabaseDownError, InvalidInputError, UnsupportedError
-from lrtuner.store import open_database, queue, reading, url_from_environment
+from lrtuner.store import open_database, queue, reading
 from lrtuner.store.engine import IDLE_TRANSACTION_SECONDS
 from lrtuner.store.tables import jobs
 
@@ -46,11 +46,9 @@ def test_every_spelling_of_postgresql_means_psycopg(scheme):
     assert "secret" not in repr(database)
 
 
-def test_the_environment_names_the_database():
-    assert url_from_environment({}) == "sqlite:///.lrtuner/lrtuner.db"
-    assert url_from_environment({"LRTUNER_DATA_DIR": "/data"}) == "sqlite:////data/lrtuner.db"
-    both = {"LRTUNER_DATA_DIR": "/data", "LRTUNER_DATABASE_URL": "postgresql://h/d"}
-    assert url_from_environment(both) == "postgresql://h/d"
+def test_options_of_an_address_are_not_shown():
+    database = open_database("postgresql://u@h/d?password=secret&sslmode=require")
+    assert str(database) == "postgresql+psycopg://u@h/d"
 
 
 def test_the_folder_of_a_sqlite_file_is_created(tmp_path):
