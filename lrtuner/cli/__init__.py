@@ -6,7 +6,7 @@ find  check_task  here        find, check-task
 code                          code list, code show; submit --code
 datasets                      datasets upload, datasets list, datasets show
 keys                          keys create, keys list, keys revoke
-configs  drawing              export, check, show
+configs  diff  drawing        export, check, show, diff
 output                        what is said where, exit codes
 """
 
@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from lrtuner import __version__
-from lrtuner.cli import check_task, code, configs, datasets, find, jobs, keys, processes
+from lrtuner.cli import check_task, code, configs, datasets, diff, find, jobs, keys, processes
 from lrtuner.cli.output import exit_code, note, say
 from lrtuner.client import ServerUnreachableError
 from lrtuner.errors import LRTunerError
@@ -35,7 +35,9 @@ Environment:
 
 \b
 Exit codes:
-  0 ok   1 job failed   2 usage or invalid input   4 timed out waiting   5 server unreachable
+  0 ok                        3 regressed, or not better
+  1 job failed                4 timed out waiting
+  2 usage or invalid input    5 server unreachable
 """
 
 
@@ -87,6 +89,7 @@ check_task.register(app)
 datasets.register(app)
 code.register(app)
 configs.register(app)
+diff.register(app)
 keys.register(app)
 processes.register(app)
 

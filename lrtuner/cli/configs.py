@@ -111,24 +111,27 @@ def show(config: Config) -> None:
         _show(document)
 
 
-def _show(schedule: ScheduleDocument) -> None:
-    baseline = baseline_schedule(schedule.verdict)
+def drawn(schedule: Schedule, other: Schedule | None, names: tuple[str, str]) -> list[str]:
+    """The schedule as stdout can show it, with a legend if there is another one beside it."""
     unicode = speaks_unicode(sys.stdout, drawing.UNICODE.sample)
     pen = drawing.UNICODE if unicode else drawing.ASCII
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED_WIDTH
-    say("\n".join(drawing.chart(schedule, baseline, width=width, pen=pen)))
-    say("\n".join(["", *_legend(baseline, pen), *table(schedule_rows(schedule))]))
+    lines = drawing.chart(schedule, other, width=width, pen=pen)
+    if other is None:
+        return lines
+    mark = drawing.OTHER
+    legend = f"  {pen.curve}  {names[0]}    {mark}  {mark}  {names[1]}, where it differs"
+    return [*lines, "", legend]
+
+
+def _show(schedule: ScheduleDocument) -> None:
+    names = ("recommended", "compared with")
+    lines = drawn(schedule, baseline_schedule(schedule.verdict), names)
+    say("\n".join([*lines, "", *table(schedule_rows(schedule))]))
     rows = (
         verdict_rows(schedule.verdict) if schedule.verdict else [("verdict", "none in this config")]
     )
     say("\n".join(_apart([*rows, *provenance_rows(schedule)])))
-
-
-def _legend(baseline: Schedule | None, pen: drawing.Pen) -> list[str]:
-    if baseline is None:
-        return []
-    other = drawing.OTHER
-    return [f"  {pen.curve}  recommended    {other}  {other}  compared with, where it differs", ""]
 
 
 def _apart(rows: Rows) -> list[str]:

@@ -19,11 +19,12 @@ LINE_WIDTH = 80
 
 
 class ExitCode(IntEnum):
-    """What the exit code of a command says. 3 is kept for a schedule that is not better."""
+    """What the exit code of a command says."""
 
     OK = 0
     FAILED = 1
     INVALID = 2
+    NOT_BETTER = 3
     TIMED_OUT = 4
     UNREACHABLE = 5
     INTERRUPTED = 130

@@ -5,6 +5,7 @@ colour, follows the reader's light or dark scheme, and says in words what it sho
 see it. It can be a file, an `<img>`, or part of a page.
 """
 
+from lrtuner.plots.comparison import comparison_svg
 from lrtuner.plots.ledger import ledger_svg
 from lrtuner.plots.pairs import pairs_svg
 from lrtuner.plots.range_test import range_test_svg
@@ -14,6 +15,7 @@ from lrtuner.plots.schedules import schedules_pages, schedules_svg
 from lrtuner.plots.trials import trials_svg
 
 __all__ = [
+    "comparison_svg",
     "ledger_svg",
     "pairs_svg",
     "range_test_svg",

@@ -97,7 +97,7 @@ def _thinned(t: Array, rates: Array, end: int) -> tuple[Array, Array]:
 
 
 def _chart(schedule: ScheduleDocument, baseline: Schedule | None) -> Chart:
-    per_unit, axis_label = _counted(schedule)
+    per_unit, axis_label = counted(schedule)
     curves = [curve(s, schedule.total_steps) for s in (schedule, baseline) if s]
     labels = [f"recommended: {title(schedule)}", f"baseline: {title(baseline)}" if baseline else ""]
     lines = [
@@ -125,7 +125,7 @@ def _chart(schedule: ScheduleDocument, baseline: Schedule | None) -> Chart:
     )
 
 
-def _counted(schedule: Schedule) -> tuple[float, str]:
+def counted(schedule: Schedule) -> tuple[float, str]:
     """By how many of the unit the axis counts, and what."""
     if schedule.unit != "second":
         return 1.0, f"completed {'optimizer steps' if schedule.unit == 'step' else 'epochs'}"
