@@ -65,7 +65,10 @@ class PipeJournal:
 def main() -> int:
     """Train the job on stdin; 0 when it ended as a job may end, also as a failed one."""
     out = _private_stdout()
-    order = json.loads(sys.stdin.readline())
+    told = sys.stdin.readline()
+    if not told:  # the supervisor died before it could say anything
+        return ORPHANED
+    order = json.loads(told)
     logs.configure(**order["log"])
     threading.Thread(target=_exit_at_eof, daemon=True).start()
     _limit_memory(order["memory_limit_mb"])

@@ -1,15 +1,22 @@
 """A worker that lost its job can change nothing, on every database."""
 
+import importlib
+import inspect
+import pkgutil
+import re
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+import lrtuner.store
+import worker
 from lrtuner.errors import LeaseLostError
 from lrtuner.lifecycle import JobStatus, Stage, TrialState
-from lrtuner.store import queue, reading
+from lrtuner.store import queue, reading, transitions
 from lrtuner.store.tables import jobs, metadata, trials
 
 TRIAL = {"number": 0, "phase": "search", "document": {}}
@@ -88,9 +95,35 @@ def cancelling(store, claim):
 LOSSES = [taken_over, taken_over_and_cancelling, handed_back, retried, reaped, cancelled, succeeded]
 
 
+def takes_a_claim(function):
+    hints = getattr(function, "__annotations__", {})
+    return any("Claim" in str(hint) for name, hint in hints.items() if name != "return")
+
+
 def test_every_verb_of_a_worker_is_listed():
-    general = {"Claim", "enqueue", "claim", "cancel", "reap"}
-    assert set(VERBS) == set(queue.__all__) - general
+    """Whatever public function of the store takes a claim is a way for a worker to write."""
+    found = set()
+    for module in pkgutil.iter_modules(lrtuner.store.__path__):
+        loaded = importlib.import_module(f"lrtuner.store.{module.name}")
+        found |= {
+            name
+            for name, function in inspect.getmembers(loaded, inspect.isfunction)
+            if takes_a_claim(function) and not name.startswith("_")
+        }
+    behind_the_verbs = {"fenced_update", "renew", "move", "lease_lost"}
+    assert found - behind_the_verbs == set(VERBS)
+    assert set(VERBS) <= set(queue.__all__)
+
+
+def test_a_worker_writes_by_these_verbs_alone():
+    sources = Path(worker.__file__).parent.rglob("*.py")
+    text = "\n".join(source.read_text() for source in sources)
+    named = set(re.findall(r"\bqueue\.([a-z_]+)", text))
+    assert named <= set(VERBS) | {"claim", "reap"}
+    imported = re.findall(r"^\s*from lrtuner\.store(\S*) import (.+)$", text, re.MULTILINE)
+    allowed = {"Claim", "Database", "open_database", "queue", "reading", "is_current"}
+    assert {name.strip() for _, names in imported for name in names.split(",")} <= allowed
+    assert "import lrtuner.store" not in text
 
 
 def claim_with_a_trial(store):
@@ -113,6 +146,42 @@ def test_a_zombie_writes_nothing(store, name):
             store.do(verb, claim, **arguments)
         assert contents(store) == before, lose.__name__
         store.do(end_all)
+
+
+#: Where a zombie leaves its mark when nothing fences it: the tables that its write changes.
+STALE = {
+    "fence": {"jobs"},
+    "heartbeat": {"jobs"},
+    "set_progress": {"jobs"},
+    "add_event": {"jobs", "events"},
+    "start_trial": {"jobs", "trials"},
+    "finish_trial": {"jobs", "trials"},
+    "finish_stage": {"jobs", "stages"},
+    "succeed": {"jobs", "events", "trials", "recommendations"},
+    "fail": {"jobs", "events", "trials"},
+    "retry": {"jobs", "events"},
+    "release": {"jobs", "events"},
+    "confirm_cancelled": {"jobs", "events", "trials"},
+}
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_without_the_fence_the_zombie_writes(store, name, monkeypatch):
+    """The control: the attempt in the UPDATE, and nothing else, is what refuses its write."""
+    verb, arguments = VERBS[name]
+    claim = claim_with_a_trial(store)
+    if name == "confirm_cancelled":
+        taken_over_and_cancelling(store, claim)
+    else:
+        taken_over(store, claim)
+    before = contents(store)
+    monkeypatch.setattr(transitions, "_held", lambda claim: [jobs.c.id == claim.job_id])
+    store.do(verb, claim, **arguments)
+    after = contents(store)
+    assert {table for table in after if after[table] != before[table]} == STALE[name]
+    if name == "succeed":
+        [published] = after["recommendations"]
+        assert (published.attempt, store.job(claim.job_id).attempts) == (1, 2)
 
 
 def test_each_write_works_for_the_owner(store):

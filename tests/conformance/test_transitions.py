@@ -1,7 +1,6 @@
 """What the database itself refuses, whoever writes: raw SQL past every verb, on every database."""
 
 import importlib
-from itertools import product
 
 import pytest
 import sqlalchemy as sa

@@ -106,9 +106,10 @@ def working(worker: Worker) -> Iterator[None]:
 
 
 @contextmanager
-def worker_process(database_url: str) -> Iterator[subprocess.Popen[str]]:
+def worker_process(database_url: str, *start: str) -> Iterator[subprocess.Popen[str]]:
+    """A worker of its own; `start` is how Python starts it, if not as usual."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker", "--exit-with-parent"],
+        [sys.executable, *(start or ("-m", "worker")), "--exit-with-parent"],
         cwd=ROOT,
         env={**os.environ, "LRTUNER_DATABASE_URL": database_url, "LRTUNER_DEVICE": "cpu"},
         stdin=subprocess.PIPE,
