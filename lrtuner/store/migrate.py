@@ -80,6 +80,11 @@ def level_of(database: Database) -> tuple[Level, str | None]:
     return (Level.NEWER if _is_later(revision, known[0]) else Level.FOREIGN), revision
 
 
+def newest() -> str:
+    """The revision that this version was written for."""
+    return _revisions()[0]
+
+
 def is_migrated(database: Database) -> bool:
     """Whether the database has what this version needs: its own schema, or a later one."""
     return level_of(database)[0] in (Level.CURRENT, Level.NEWER)
@@ -111,7 +116,7 @@ def _run(url: str, task: Callable[[Config], object]) -> tuple[str | None, str | 
 
 
 def _unknown(revision: str) -> tuple[str, str]:
-    if not _is_later(revision, _revisions()[0]):
+    if not _is_later(revision, newest()):
         raise InvalidInputError(f"the database's revision {revision!r} is of no version of lrtuner")
     return revision, revision
 

@@ -150,6 +150,7 @@ def _exercise(stack: Stack) -> None:
     assert job["status"] == "succeeded", job
     _check_result(stack, job)
     _check_logs(stack)
+    _restore_a_backup(stack, job_id)
 
 
 def _check_containers(stack: Stack) -> None:
@@ -165,6 +166,7 @@ def _check_containers(stack: Stack) -> None:
         told = inside(container, "sh", "-c", "touch /app/x /usr/x 2>&1 || true")
         assert told.count("Read-only file system") == 2, told
         inside(container, "touch", "/tmp/x", "/data/x")
+        say(inside(container, "lrtuner", "doctor"))
     user = _run(["docker", "inspect", "--format", "{{.Config.User}}", "lrtuner-migrate:test"])
     assert user.strip() == "lrtuner", user
     assert not _run(["docker", "port", stack.one("db")]).strip(), "the database's port is published"
@@ -209,7 +211,7 @@ def _check_result(stack: Stack, job: Any) -> None:
     events = stack.ask(f"{own}/events?limit=1000")["items"]
     kinds = [event["kind"] for event in events]
     assert kinds.count("job.succeeded") == 1, kinds
-    trials = stack.ask(f"{own}/trials?limit=1000")["items"]
+    trials = stack.ask(f"{own}/trials?limit=500")["items"]
     numbers = [trial["number"] for trial in trials]
     assert sorted(set(numbers)) == sorted(numbers), "a run is there twice"
     assert not [trial for trial in trials if trial["state"] == "running"], "a run never ended"
@@ -228,6 +230,21 @@ def _check_logs(stack: Stack) -> None:
     metrics = stack.ask("/metrics")
     assert 'lrtuner_jobs{status="succeeded"} 1.0' in metrics, metrics
     say("no password and no traceback in the logs")
+
+
+def _restore_a_backup(stack: Stack, job_id: str) -> None:
+    """Lose the database, and bring it back as the README says."""
+    path = f"/v1/jobs/{job_id}/recommendation"
+    before = stack.ask(path)
+    in_db = ["exec", "-T", "db", "sh", "-c"]
+    stack.compose(*in_db, "pg_dump -U lrtuner -Fc lrtuner >/tmp/lrtuner.dump")
+    stack.compose("stop", "api", "worker")
+    stack.compose(*in_db, "dropdb -U lrtuner lrtuner && createdb -U lrtuner lrtuner")
+    stack.compose(*in_db, "pg_restore -U lrtuner -d lrtuner /tmp/lrtuner.dump")
+    stack.compose("start", "api")
+    until(lambda: stack.ask("/readyz"), 60, "the API is ready on the restored database")
+    assert stack.ask(path) == before
+    say("the database was lost and restored from its dump")
 
 
 def _await_trials(stack: Stack, job_id: str, more: int) -> None:
