@@ -9,7 +9,7 @@ FRAMEWORKS := $(VENV)/.frameworks
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help install demo test test-frameworks test-all lint format serve clean
+.PHONY: help install demo test test-frameworks test-all test-compose lint format serve clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ test-frameworks: $(FRAMEWORKS) ## the tests in keras, optax, transformers and li
 
 test-all: $(FRAMEWORKS) ## every test
 	$(PYTEST)
+
+test-compose: ## the deployment of docker-compose.yml, from a clean clone; needs docker
+	tests/compose/run
 
 lint: $(STAMP) ## formatter check, linter, types, import contracts, dependency check
 	$(BIN)/ruff format --check .

@@ -53,6 +53,9 @@ def main() -> int:
 #: The demo is the same whatever is configured here: embedded database, own service, no key.
 _NOT_PASSED_ON = (
     "LRTUNER_DATABASE_URL",
+    "LRTUNER_DATABASE_URL_FILE",
+    "LRTUNER_DATABASE_PASSWORD",
+    "LRTUNER_DATABASE_PASSWORD_FILE",
     "LRTUNER_URL",
     "LRTUNER_API_KEY",
     "LRTUNER_AUTH",

@@ -36,22 +36,23 @@ class Storage:
         """Which database it is, without its address: `sqlite` or `postgresql`."""
         return self.database.url.get_backend_name()
 
-    def check(self) -> None:
-        """Make sure that jobs can be kept.
+    def check(self) -> migrate.Level:
+        """Make sure that jobs can be kept; whether the schema is this version's or a later one.
 
         Raises:
-            ProblemError: the database does not have this version's schema.
+            ProblemError: the database lacks what this version needs.
             DatabaseDownError: it does not answer, or cannot be used at all.
         """
         try:
-            current = migrate.is_current(self.database)
+            level, _ = migrate.level_of(self.database)
         except LRTunerError:
             raise
         except Exception as error:
             _log.exception("the database cannot be used")
             raise DatabaseDownError from error
-        if not current:
+        if level not in (migrate.Level.CURRENT, migrate.Level.NEWER):
             raise _not_migrated()
+        return level
 
     @contextmanager
     def _migrated(self, transaction: AbstractContextManager[Any]) -> Iterator[Any]:
@@ -62,7 +63,7 @@ class Storage:
             raise
         except Exception as error:
             # Every database has its own error for a missing table: look only when there is one.
-            if not migrate.is_current(self.database):
+            if not migrate.is_migrated(self.database):
                 raise _not_migrated() from error
             raise
 

@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.util import CommandError
 
-from lrtuner.lifecycle import Stage
+from lrtuner.lifecycle import Stage, TrialState
 from lrtuner.store import migrate, open_database, queue, reading
 from lrtuner.store.tables import metadata
 
@@ -47,15 +47,129 @@ def test_a_difference_would_be_found(database_url):
         migrate.check(database_url)
 
 
-def test_a_database_knows_whether_it_is_current(empty_database_url):
+def test_a_database_knows_whether_it_is_migrated(empty_database_url):
     database = open_database(empty_database_url)
-    assert not migrate.is_current(database)
+    assert not migrate.is_migrated(database)
     migrate.upgrade(empty_database_url)
-    assert migrate.is_current(database)
-    with database.writing() as connection:
-        connection.execute(sa.text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = 'newer'"))
-    assert not migrate.is_current(database)
+    assert migrate.level_of(database) == ("current", HEAD)
+    assert migrate.is_migrated(database)
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("revision", "level", "usable"),
+    [("0001", "older", False), ("9999", "newer", True), ("cafe01", "foreign", False)],
+)
+def test_a_later_schema_is_good_enough(empty_database_url, revision, level, usable):
+    migrate.upgrade(empty_database_url)
+    database = open_database(empty_database_url)
+    with database.writing() as connection:
+        stamp(connection, revision)
+    assert migrate.level_of(database) == (level, revision)
+    assert migrate.is_migrated(database) is usable
+    database.close()
+
+
+def stamp(connection, revision):
+    connection.execute(sa.text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '{revision}'"))
+
+
+def test_the_database_of_a_later_version_is_left_alone(database, database_url, capsys):
+    """Going back to the version before starts with its `lrtuner migrate`."""
+    with database.writing() as connection:
+        stamp(connection, "9999")
+    assert migrate.upgrade(database_url) == ("9999", "9999")
+    assert migrate.main(["--url", database_url]) == 0
+    assert "is at 9999 already, that of a later version" in capsys.readouterr().out
+    with database.writing() as connection:
+        stamp(connection, "cafe01")
+    assert migrate.main(["--url", database_url]) == 2
+    assert "'cafe01' is of no version of lrtuner" in capsys.readouterr().err
+
+
+def columns(connection):
+    """Every column by its table and name: its type, and whether a writer may leave it out."""
+    inspector = sa.inspect(connection)
+    return {
+        (table, column["name"]): (
+            str(column["type"]),
+            column["nullable"] or column["default"] is not None,
+        )
+        for table in inspector.get_table_names()
+        for column in inspector.get_columns(table)
+    }
+
+
+REVISIONS = [f"{number:04}" for number in range(1, int(HEAD) + 1)]
+
+
+@pytest.mark.parametrize("revision", REVISIONS[1:])
+def test_every_migration_only_adds(empty_database_url, revision):
+    """So the version before goes on meanwhile: nothing that it names is gone or other."""
+    migrate.upgrade(empty_database_url, f"{int(revision) - 1:04}")
+    database = open_database(empty_database_url)
+    with database.reading() as connection:
+        before = columns(connection)
+    migrate.upgrade(empty_database_url, revision)
+    with database.reading() as connection:
+        after = columns(connection)
+    database.close()
+    assert {name: after.get(name) for name in before} == before
+    old_tables = {table for table, _ in before}
+    added = {name: optional for name, (_, optional) in after.items() if name not in before}
+    assert all(optional for (table, _), optional in added.items() if table in old_tables), added
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_what_an_earlier_version_writes_is_taken(empty_database_url, revision):
+    """Its statements, on the newest schema: every column that it knew, and no other."""
+    migrate.upgrade(empty_database_url, revision)
+    database = open_database(empty_database_url)
+    old = sa.MetaData()
+    with database.reading() as connection:
+        old.reflect(connection, only=["jobs", "events", "trials"])
+    migrate.upgrade(empty_database_url)
+    jobs, events, trials = (old.tables[name] for name in ("jobs", "events", "trials"))
+    required = {"priority": 0, "attempt": 0, "max_attempts": 3, "not_before": 0.0, "event_seq": 0}
+    with database.writing() as connection:
+        connection.execute(
+            jobs.insert().values(id="job_old", status="queued", spec={}, queued_at=1.0, **required)
+        )
+        mine = jobs.c.id == "job_old"
+        connection.execute(
+            jobs.update().where(mine).values(status="running", attempt=1, owner="w", started_at=2.0)
+        )
+        told = {"kind": "k", "message": "m", "data": {}, "at": 1.0}
+        connection.execute(events.insert().values(job_id="job_old", seq=1, **told))
+        run = {"phase": "search", "state": "running", "document": {}, "started_at": 2.0}
+        connection.execute(trials.insert().values(job_id="job_old", number=0, attempt=1, **run))
+        connection.execute(jobs.update().where(mine).values(status="succeeded", succeeded_at=3.0))
+    with database.reading() as connection:
+        job = reading.get_job(connection, "job_old")
+    database.close()
+    assert (job.status, job.timestamps["succeeded_at"]) == ("succeeded", 3.0)
+
+
+def test_a_worker_goes_on_while_the_next_version_migrates(store, database_url):
+    """A migration of the future, as they are to be: a table, a column, an index."""
+    job_id = store.enqueue()
+    claim = store.claim()
+    store.do(queue.start_trial, claim, number=0, phase="search", document={})
+    with migrate.exclusively(database_url) as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        operations.create_table("later", sa.Column("id", sa.Text(), primary_key=True))
+        operations.add_column("jobs", sa.Column("later", sa.Text(), server_default="x"))
+        operations.create_index("ix_jobs_later", "jobs", ["later"])
+        stamp(connection, "9999")
+    finished = {"state": TrialState.COMPLETE, "value": 0.5, "cost": 1.0, "document": {}}
+    store.do(queue.heartbeat, claim, lease_seconds=60.0)
+    store.do(queue.finish_trial, claim, number=0, **finished)
+    store.do(queue.succeed, claim, recommendation="{}")
+    assert store.job(job_id).status == "succeeded"
+    assert store.claim() is None
+    store.enqueue()
+    assert store.claim()
+    assert migrate.is_migrated(store.database)
 
 
 def populate(store):

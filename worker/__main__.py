@@ -12,7 +12,7 @@ from lrtuner import logs
 from lrtuner.errors import LRTunerError
 from lrtuner.settings import from_environment
 from lrtuner.store import open_database
-from lrtuner.store.migrate import is_current
+from lrtuner.store.migrate import is_migrated
 from worker.loop import Worker
 from worker.sandbox import kernel
 from worker.settings import Settings
@@ -41,7 +41,7 @@ def main() -> int:
         threading.Thread(target=_stop_at_eof, args=(stop,), daemon=True).start()
     try:
         database = open_database(settings.database_url)
-        if not is_current(database):
+        if not is_migrated(database):
             sys.exit(f"{database} is not migrated to this version: run `lrtuner migrate`")
         worker = Worker(database, settings, stop)
         if settings.metrics_port:

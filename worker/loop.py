@@ -86,6 +86,7 @@ class Worker:
         except DatabaseDownError as error:
             log.warning("the database does not answer: %s", error)
             return False
+        self.meters.database_seconds.set_to_current_time()
         if claim is None:
             return False
         self.meters.lease_expiries.inc(int(claim.rescued))
@@ -292,6 +293,7 @@ class Supervisor:
                 raise LeaseLostError from None
             return JobStatus.RUNNING
         self.renewed = time.monotonic()
+        self.worker.meters.database_seconds.set_to_current_time()
         return status
 
     def _write(self, *verbs: Verb) -> None:

@@ -13,6 +13,11 @@ class Meters:
         self.busy = Gauge(
             "lrtuner_worker_busy", "Whether a job is being worked on.", registry=self.registry
         )
+        self.database_seconds = Gauge(
+            "lrtuner_worker_database_seconds",
+            "When the database last answered this worker, as epoch seconds.",
+            registry=self.registry,
+        )
         self.attempts = Counter(
             "lrtuner_worker_attempts",
             "Attempts by how they ended.",

@@ -6,6 +6,7 @@ find  check_task  here        find, check-task
 code                          code list, code show; submit --code
 datasets                      datasets upload, datasets list, datasets show
 keys                          keys create, keys list, keys revoke
+doctor  surroundings          doctor
 configs  diff  drawing        export, check, show, diff
 output                        what is said where, exit codes
 """
@@ -17,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from lrtuner import __version__
-from lrtuner.cli import check_task, code, configs, datasets, diff, find, jobs, keys, processes
+from lrtuner.cli import check_task, code, configs, datasets, diff, doctor, find, jobs, keys, processes
 from lrtuner.cli.output import exit_code, note, say
 from lrtuner.client import ServerUnreachableError
 from lrtuner.errors import LRTunerError
@@ -91,6 +92,7 @@ code.register(app)
 configs.register(app)
 diff.register(app)
 keys.register(app)
+doctor.register(app)
 processes.register(app)
 
 

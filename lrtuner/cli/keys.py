@@ -104,7 +104,7 @@ def _database() -> Iterator[tuple["Database", Any]]:
 
     database = open_database(url_from_environment())
     try:
-        if not migrate.is_current(database):
+        if not migrate.is_migrated(database):
             told = "the database does not have the schema of this version: run `lrtuner migrate`"
             raise InvalidInputError(told)
         yield database, keys

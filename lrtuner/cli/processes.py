@@ -204,6 +204,11 @@ def require_database() -> None:
         require("worker")
 
 
+def installed() -> list[str]:
+    """The extras of which everything is here."""
+    return [extra for extra in _EXTRAS if not _missing(extra)]
+
+
 def _missing(extra: str) -> list[str]:
     return [name for name in _EXTRAS[extra] if importlib.util.find_spec(name) is None]
 

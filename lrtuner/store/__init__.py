@@ -8,6 +8,7 @@
     keys         who may use the service
     retention    evidence that is kept no longer
     migrate      bring a database to this version's schema
+    doctor       what is wrong with it, if anything is
 
 Behind `queue` stand `transitions` (the guarded update every verb is made of), `attempt` (what a
 worker does to its job) and `records` (what it writes down: trials, stages, events).

@@ -137,13 +137,24 @@ def open_database(url: str, *, foreign_keys: bool = True) -> Database:
         InvalidInputError: `url` is no URL.
         UnsupportedError: another database, or a SQLite database in memory.
     """
-    parsed = _parse(url)
+    parsed = parsed_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed, foreign_keys=foreign_keys)
     return _open_postgresql(parsed)
 
 
-def _parse(url: str) -> sa.URL:
+def file_of(url: sa.URL) -> Path | None:
+    """The file of a SQLite database; None for a database of another kind."""
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
+def parsed_url(url: str) -> sa.URL:
+    """The URL of a database that is known here, with its driver.
+
+    Raises:
+        InvalidInputError: `url` is no URL.
+        UnsupportedError: another database.
+    """
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError):

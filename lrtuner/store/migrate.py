@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import migrations
-from lrtuner.errors import LRTunerError
+from lrtuner.errors import InvalidInputError, LRTunerError
 from lrtuner.settings import url_from_environment
 from lrtuner.store.engine import Database, open_database, shown
 
@@ -30,7 +31,13 @@ _ADVISORY_LOCK = 7_316_283_470
 
 
 def upgrade(url: str, revision: str = "head") -> tuple[str | None, str | None]:
-    """Migrate up to `revision`; the revisions before and after, None for an empty database."""
+    """Migrate up to `revision`; the revisions before and after, None for an empty database.
+
+    Nothing is done to the database of a later version.
+
+    Raises:
+        InvalidInputError: its revision is of no version.
+    """
     return _run(url, lambda config: command.upgrade(config, revision))
 
 
@@ -48,10 +55,39 @@ def check(url: str) -> None:
     _run(url, command.check)
 
 
-def is_current(database: Database) -> bool:
-    """Whether the database has exactly the schema this version was written for."""
+class Level(StrEnum):
+    """What schema a database has, as this version sees it."""
+
+    EMPTY = "empty"
+    OLDER = "older"
+    CURRENT = "current"
+    #: A later version's. Migrations only add, so it has all that this version needs: this one goes
+    #: on while the next is rolled out, and can be gone back to.
+    NEWER = "newer"
+    #: Of no version that this one could know of.
+    FOREIGN = "foreign"
+
+
+def level_of(database: Database) -> tuple[Level, str | None]:
+    """Its level, and its revision, None if it has none."""
     with database.reading() as connection:
-        return _revision(connection) == _head()
+        revision = _revision(connection)
+    if revision is None:
+        return Level.EMPTY, None
+    known = _revisions()
+    if revision in known:
+        return (Level.CURRENT if revision == known[0] else Level.OLDER), revision
+    return (Level.NEWER if _is_later(revision, known[0]) else Level.FOREIGN), revision
+
+
+def newest() -> str:
+    """The revision that this version was written for."""
+    return _revisions()[0]
+
+
+def is_migrated(database: Database) -> bool:
+    """Whether the database has what this version needs: its own schema, or a later one."""
+    return level_of(database)[0] in (Level.CURRENT, Level.NEWER)
 
 
 @contextmanager
@@ -71,10 +107,18 @@ def exclusively(url: str) -> Iterator[sa.Connection]:
 def _run(url: str, task: Callable[[Config], object]) -> tuple[str | None, str | None]:
     with exclusively(url) as connection:
         before = _revision(connection)
+        if before is not None and before not in _revisions():
+            return _unknown(before)
         config = _config()
         config.attributes["connection"] = connection
         task(config)
         return before, _revision(connection)
+
+
+def _unknown(revision: str) -> tuple[str, str]:
+    if not _is_later(revision, newest()):
+        raise InvalidInputError(f"the database's revision {revision!r} is of no version of lrtuner")
+    return revision, revision
 
 
 def _revision(connection: sa.Connection) -> str | None:
@@ -83,8 +127,13 @@ def _revision(connection: sa.Connection) -> str | None:
 
 
 @cache
-def _head() -> str | None:
-    return ScriptDirectory.from_config(_config()).get_current_head()
+def _revisions() -> list[str]:
+    """Those that this version knows, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
+def _is_later(revision: str, than: str) -> bool:
+    return revision.isdecimal() and int(revision) > int(than)
 
 
 def _config() -> Config:
@@ -105,9 +154,10 @@ def main(arguments: list[str] | None = None) -> int:
     except LRTunerError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    done = (
-        f"is at {after} already" if before == after else f"migrated: {before or 'empty'} -> {after}"
-    )
+    done = f"migrated: {before or 'empty'} -> {after}"
+    if before == after:
+        newer = "" if after in _revisions() else ", that of a later version"
+        done = f"is at {after} already{newer}"
     sys.stdout.write(f"{shown(sa.make_url(url))} {done}\n")
     return 0
 

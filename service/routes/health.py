@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 import lrtuner
 from lrtuner.errors import NotFoundError
+from lrtuner.store.migrate import Level
 from service.dependencies import SettingsDep, StorageDep
 from service.problem import KINDS, documented
 
@@ -22,11 +23,11 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """The service can work."""
+    """The service can work. `migrations` is `newer` while a later version is rolled out."""
 
     status: Literal["ready"] = "ready"
     database: str
-    migrations: Literal["current"] = "current"
+    migrations: Literal["current", "newer"]
 
 
 class Index(BaseModel):
@@ -72,9 +73,9 @@ def show_health() -> Health:
 
 @router.get("/readyz", responses=documented(503))
 def show_readiness(storage: StorageDep) -> Readiness:
-    """Whether jobs can be taken: the database answers and has this version's schema."""
-    storage.check()
-    return Readiness(database=storage.kind)
+    """Whether jobs can be taken: the database answers and has the schema that this needs."""
+    newer = storage.check() is Level.NEWER
+    return Readiness(database=storage.kind, migrations="newer" if newer else "current")
 
 
 @router.get(
