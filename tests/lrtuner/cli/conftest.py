@@ -72,6 +72,7 @@ class ScriptedService:
         self.recommendation = recommendation
         self.statuses = ["running", "succeeded"]
         self.error = None
+        self.spec = {}
         self.submitted = []
         self.looks = 0
         self.requests = []
@@ -88,6 +89,7 @@ class ScriptedService:
             "id": "job_1",
             "status": self.status,
             "name": "digits \x1b[31mred",
+            "spec": self.spec,
             "attempts": 1,
             "queued_at": "2026-11-21T12:00:00Z",
             "started_at": None,
