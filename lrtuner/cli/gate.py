@@ -73,7 +73,8 @@ class Gate:
         baseline = job.spec.get("baseline")
         if baseline is None or not self._is(baseline):
             raise InvalidInputError(
-                f"job {job.id} does not compare with {self.file}: give {OPTION} when it is submitted"
+                f"job {job.id} does not compare with {self.file}: "
+                f"give {OPTION} when it is submitted"
             )
 
     def explain(self, error: ProblemError) -> None:
@@ -107,8 +108,8 @@ class Gate:
         name = optimizer.get("name") if isinstance(optimizer, dict) else None
         if wanted and name is not None and wanted.name != name:
             raise InvalidInputError(
-                f"{self.file} is for the optimizer {wanted.name}, the job trains with {name}: a rate "
-                "means something else there"
+                f"{self.file} is for the optimizer {wanted.name}, the job trains with {name}: "
+                "a rate means something else there"
             )
 
 

@@ -9,14 +9,15 @@ import typer
 from lrtuner.cli.code import with_code
 from lrtuner.cli.follow import follow, read_spec, resume_command
 from lrtuner.cli.gate import OPTION, FailIfWorseThan, Strict, gate_of
-from lrtuner.cli.output import STDOUT, note, require_writable, save, say, table
+from lrtuner.cli.history import Labels, labels_of
+from lrtuner.cli.output import STDOUT, columns, note, require_writable, save, say, table
 from lrtuner.cli.progress import Lines, progress_line, stage
 from lrtuner.client import Client, Job, ProblemError
 from lrtuner.errors import InvalidInputError
 from lrtuner.export import EXPORTERS
 from lrtuner.jsontext import dumps
 from lrtuner.lifecycle import JobStatus
-from lrtuner.words import Rows, clean
+from lrtuner.words import Rows
 
 DEFAULT_OUTPUT = "schedule.json"
 
@@ -164,6 +165,9 @@ def status(job_id: JobId, as_json: AsJson = False) -> None:
         rows.append((name.removesuffix("_at"), getattr(job, name) or "-"))
     if job.attempts > 1:
         rows.append(("attempts", str(job.attempts)))
+    if job.verdict:
+        rows.append(("found", job.verdict.title))
+        rows.append(("verdict", (job.verdict.status or "none").replace("_", " ")))
     if job.error:
         rows.append(("error", str(job.error)))
     say("\n".join(table(rows, indent="")))
@@ -206,12 +210,16 @@ def jobs(
         list[JobStatus] | None,
         typer.Option(metavar="STATUS", help=f"One of {', '.join(JobStatus)}; may be repeated."),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only jobs of exactly this name.")
+    ] = None,
+    metadata: Labels = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the jobs as a JSON list.")] = False,
 ) -> None:
     """List jobs, newest first."""
     with _client() as client:
-        found = client.jobs(status or (), limit)
+        found = client.jobs(status or (), limit, name=name, metadata=labels_of(metadata))
     if as_json:
         say(dumps([_data(job) for job in found], indent=2))
         return
@@ -220,10 +228,7 @@ def jobs(
         (job.id, str(job.status), job.queued_at or "-", job.name or "-", progress_line(job) or "-")
         for job in found
     ]
-    cells = [tuple(clean(cell) for cell in line) for line in lines]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    say("\n".join(columns(lines)))
 
 
 def _client() -> Client:

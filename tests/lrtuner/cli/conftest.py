@@ -76,6 +76,8 @@ class ScriptedService:
         self.submitted = []
         self.looks = 0
         self.requests = []
+        self.queries = []
+        self.listed = None
         self.headers = []
         self.refusals = []
 
@@ -130,7 +132,8 @@ class ScriptedService:
             case "POST", "/v1/jobs":
                 return 202, {**self.job(), "status": "queued"}
             case "GET", "/v1/jobs":
-                return 200, {"items": [self.job()], "has_more": False, "next_after": None}
+                items = [self.job()] if self.listed is None else self.listed
+                return 200, {"items": items, "has_more": False, "next_after": None}
             case "GET", "/v1/jobs/job_1":
                 self.looks += 1
                 return 200, self.job()
@@ -162,7 +165,9 @@ def service(config):
             scripted.headers.append(dict(self.headers))
             if self.command == "POST" and url.path == "/v1/jobs":
                 scripted.submitted.append(json.loads(body))
-            status, answer = scripted.answer(self.command, url.path, parse_qs(url.query))
+            query = parse_qs(url.query, keep_blank_values=True)
+            scripted.queries.append(query)
+            status, answer = scripted.answer(self.command, url.path, query)
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             kind = "application/problem+json" if status >= 400 else "application/json"
             self.send_response(status)
