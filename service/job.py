@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from lrtuner.headline import Headline
 from lrtuner.lifecycle import JobStatus
 from lrtuner.store import JobRow
 from service.pages import utc_or_none
@@ -53,6 +54,9 @@ class Job(BaseModel):
     error: dict[str, Any] | None = Field(
         description="Why the job failed, as a problem: `type`, `title`, `detail`, `code`."
     )
+    verdict: Headline | None = Field(
+        description="What the recommendation says in short; null while there is none."
+    )
     links: Links
 
 
@@ -73,6 +77,7 @@ def job_resource(row: JobRow, public_url: str) -> Job:
         evidence_pruned_at=utc_or_none(row.pruned_at),
         progress=row.progress,
         error=row.error and _problem(row.error),
+        verdict=row.verdict,
         links=Links(
             self=own,
             events=f"{own}/events",

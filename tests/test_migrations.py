@@ -15,7 +15,7 @@ from lrtuner.lifecycle import Stage, TrialState
 from lrtuner.store import migrate, open_database, queue, reading
 from lrtuner.store.tables import metadata
 
-HEAD = "0006"
+HEAD = "0010"
 
 
 def tables(url):

@@ -2,6 +2,8 @@
 
 processes  supervisor         serve, api, worker, migrate
 jobs  follow  progress        submit, wait, status, cancel, download, jobs
+gate                          submit and wait --fail-if-worse-than
+history                       history
 find  check_task  here        find, check-task
 code                          code list, code show; submit --code
 datasets                      datasets upload, datasets list, datasets show
@@ -18,7 +20,19 @@ import typer
 from typer.core import TyperGroup
 
 from lrtuner import __version__
-from lrtuner.cli import check_task, code, configs, datasets, diff, doctor, find, jobs, keys, processes
+from lrtuner.cli import (
+    check_task,
+    code,
+    configs,
+    datasets,
+    diff,
+    doctor,
+    find,
+    history,
+    jobs,
+    keys,
+    processes,
+)
 from lrtuner.cli.output import exit_code, note, say
 from lrtuner.client import ServerUnreachableError
 from lrtuner.errors import LRTunerError
@@ -85,6 +99,7 @@ def lrtuner(
 
 
 jobs.register(app)
+history.register(app)
 find.register(app)
 check_task.register(app)
 datasets.register(app)

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from lrtuner.cli.gate import Gate
 from lrtuner.cli.output import STDOUT, ExitCode, note, save, say, table
 from lrtuner.cli.progress import display
 from lrtuner.client import Client, Job, ServerUnreachableError, WaitTimeoutError
@@ -44,18 +45,26 @@ def read_spec(source: str) -> dict[str, Any]:
     return spec
 
 
-def follow(job_id: str, *, timeout: float | None, output: str | None, as_json: bool) -> None:
-    """Wait for a job, write its recommendation to `output` and sum it up.
+def follow(
+    job_id: str,
+    *,
+    timeout: float | None,
+    output: str | None,
+    as_json: bool,
+    gate: Gate | None = None,
+) -> None:
+    """Wait for a job, write its recommendation to `output`, sum it up, and ask the gate.
 
     Raises:
         JobFailedError: it ended without a recommendation.
     """
-    job = _wait(job_id, timeout, output)
-    if as_json:
-        say(dumps(job.model_dump(mode="json", exclude_unset=True), indent=2))
-    if job.status is not JobStatus.SUCCEEDED:
+    job = _wait(job_id, timeout, resume_command(job_id, output, gate))
+    succeeded = job.status is JobStatus.SUCCEEDED
+    if as_json and not (gate and succeeded):
+        say(dumps(_data(job), indent=2))
+    if not succeeded:
         raise JobFailedError(_failure(job))
-    if as_json and output is None:
+    if as_json and output is None and gate is None:
         return
     with Client.from_environment(on_retry=note) as client:
         content = client.recommendation(job.id)
@@ -65,6 +74,11 @@ def follow(job_id: str, *, timeout: float | None, output: str | None, as_json: b
         save(output, content)
     tell = note if as_json or output == STDOUT else say
     tell("\n".join(summary(document, job, url, output)))
+    if gate:
+        found = gate.judge(document)
+        if as_json:
+            say(dumps({**_data(job), "comparison": found.model_dump()}, indent=2))
+        gate.enforce(found, tell)
 
 
 def summary(document: ScheduleDocument, job: Job, url: str, output: str | None) -> list[str]:
@@ -81,14 +95,13 @@ def summary(document: ScheduleDocument, job: Job, url: str, output: str | None) 
     return lines
 
 
-def resume_command(job_id: str, output: str | None) -> str:
+def resume_command(job_id: str, output: str | None, gate: Gate | None = None) -> str:
     """The command that goes on waiting."""
     rest = ["--output", output] if output else []
-    return shlex.join(["lrtuner", "wait", job_id, *rest])
+    return shlex.join(["lrtuner", "wait", job_id, *rest, *(gate.options if gate else [])])
 
 
-def _wait(job_id: str, timeout: float | None, output: str | None) -> Job:
-    resume = resume_command(job_id, output)
+def _wait(job_id: str, timeout: float | None, resume: str) -> Job:
     try:
         with display() as shown, Client.from_environment(on_retry=shown.trouble) as client:
             return client.wait(job_id, timeout, on_event=shown.event, on_job=shown.job)
@@ -101,6 +114,10 @@ def _wait(job_id: str, timeout: float | None, output: str | None) -> Job:
     except (WaitTimeoutError, ServerUnreachableError):
         note(f"resume with: {resume}")
         raise
+
+
+def _data(job: Job) -> dict[str, Any]:
+    return job.model_dump(mode="json", exclude_unset=True)
 
 
 def _failure(job: Job) -> str:

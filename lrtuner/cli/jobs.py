@@ -8,14 +8,16 @@ import typer
 
 from lrtuner.cli.code import with_code
 from lrtuner.cli.follow import follow, read_spec, resume_command
-from lrtuner.cli.output import STDOUT, note, require_writable, save, say, table
+from lrtuner.cli.gate import OPTION, FailIfWorseThan, Strict, gate_of
+from lrtuner.cli.history import Labels, labels_of
+from lrtuner.cli.output import STDOUT, columns, note, require_writable, save, say, table
 from lrtuner.cli.progress import Lines, progress_line, stage
-from lrtuner.client import Client, Job
+from lrtuner.client import Client, Job, ProblemError
 from lrtuner.errors import InvalidInputError
 from lrtuner.export import EXPORTERS
 from lrtuner.jsontext import dumps
 from lrtuner.lifecycle import JobStatus
-from lrtuner.words import Rows, clean
+from lrtuner.words import Rows
 
 DEFAULT_OUTPUT = "schedule.json"
 
@@ -44,6 +46,7 @@ _SUBMIT = """\b
 Examples:
   lrtuner submit job.json
   lrtuner submit job.json --wait --timeout 1800 --output schedule.json
+  lrtuner submit job.json --wait --fail-if-worse-than schedule.json --output new.json
   lrtuner submit job.json --code . --wait
   generate-job | lrtuner submit - --json | jq -r .id
 
@@ -73,6 +76,8 @@ def submit(
     ] = None,
     output: Output = None,
     timeout: Timeout = None,
+    fail_if_worse_than: FailIfWorseThan = None,
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit a job and print its id.
@@ -83,37 +88,63 @@ def submit(
     With --wait, progress goes to stderr; the recommended schedule is written to --output
     (schedule.json if not given) and summed up on stdout. The exit code is 1 if the job does not
     succeed, 4 if it has not finished in time.
+
+    With --fail-if-worse-than, that schedule is the job's baseline, and the best one that is found
+    runs in pairs with it, on seeds that nothing was chosen by. The exit code is 3 if the new one is
+    worse: the 95 % interval of the difference excludes zero, or it did not train to its end. Where
+    the pairs do not tell, that is a warning; with --strict it is 3 as well. The recommendation is
+    written either way: it is the schedule in use itself if nothing came out ahead of it.
     """
     if not wait and (output is not None or timeout is not None):
         raise InvalidInputError("--output and --timeout need --wait")
+    if not wait and fail_if_worse_than is not None:
+        raise InvalidInputError(f"{OPTION} needs --wait")
+    gate = gate_of(fail_if_worse_than, strict)
     target = output or DEFAULT_OUTPUT
     if wait:
         _check_output(target, as_json)
     spec = read_spec(job_file)
     if code is not None:
         spec = with_code(spec, code)
+    if gate:
+        spec = gate.into(spec)
     with _client() as client:
-        job = client.submit(spec)
+        try:
+            job = client.submit(spec)
+        except ProblemError as error:
+            if gate:
+                gate.explain(error)
+            raise
     if not wait:
         say(_json(job) if as_json else job.id)
         note(f"{job.status}; wait for it with: {resume_command(job.id, None)}")
         return
     announce = note if as_json or target == STDOUT else say
     announce(job.id)
-    follow(job.id, timeout=timeout, output=target, as_json=as_json)
+    follow(job.id, timeout=timeout, output=target, as_json=as_json, gate=gate)
 
 
 def wait(
-    job_id: JobId, output: Output = None, timeout: Timeout = None, as_json: AsJson = False
+    job_id: JobId,
+    output: Output = None,
+    timeout: Timeout = None,
+    fail_if_worse_than: FailIfWorseThan = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
 ) -> None:
     """Wait until a job has finished, and sum up its result.
 
     Progress goes to stderr. The exit code is 0 if the job succeeded, 1 if it failed, was cancelled
-    or expired, 4 if it has not finished in time.
+    or expired, 4 if it has not finished in time. With --fail-if-worse-than, for a job that was
+    submitted with it, 3 as there.
     """
+    gate = gate_of(fail_if_worse_than, strict)
     if output:
         _check_output(output, as_json)
-    follow(job_id, timeout=timeout, output=output, as_json=as_json)
+    if gate:
+        with _client() as client:
+            gate.require(client.job(job_id))
+    follow(job_id, timeout=timeout, output=output, as_json=as_json, gate=gate)
 
 
 def status(job_id: JobId, as_json: AsJson = False) -> None:
@@ -134,6 +165,9 @@ def status(job_id: JobId, as_json: AsJson = False) -> None:
         rows.append((name.removesuffix("_at"), getattr(job, name) or "-"))
     if job.attempts > 1:
         rows.append(("attempts", str(job.attempts)))
+    if job.verdict:
+        rows.append(("found", job.verdict.title))
+        rows.append(("verdict", (job.verdict.status or "none").replace("_", " ")))
     if job.error:
         rows.append(("error", str(job.error)))
     say("\n".join(table(rows, indent="")))
@@ -176,12 +210,16 @@ def jobs(
         list[JobStatus] | None,
         typer.Option(metavar="STATUS", help=f"One of {', '.join(JobStatus)}; may be repeated."),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only jobs of exactly this name.")
+    ] = None,
+    metadata: Labels = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the jobs as a JSON list.")] = False,
 ) -> None:
     """List jobs, newest first."""
     with _client() as client:
-        found = client.jobs(status or (), limit)
+        found = client.jobs(status or (), limit, name=name, metadata=labels_of(metadata))
     if as_json:
         say(dumps([_data(job) for job in found], indent=2))
         return
@@ -190,10 +228,7 @@ def jobs(
         (job.id, str(job.status), job.queued_at or "-", job.name or "-", progress_line(job) or "-")
         for job in found
     ]
-    cells = [tuple(clean(cell) for cell in line) for line in lines]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    say("\n".join(columns(lines)))
 
 
 def _client() -> Client:

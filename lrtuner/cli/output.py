@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 import textwrap
+from collections.abc import Sequence
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
@@ -86,6 +87,16 @@ def table(rows: Rows, indent: str = "  ") -> list[str]:
             break_on_hyphens=False,
         )
     return lines
+
+
+def columns(lines: Sequence[Sequence[str]]) -> list[str]:
+    """The lines with their cells in columns, as wide as the widest of each."""
+    cells = [[clean(cell) for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
 
 
 def require_writable(output: str) -> None:

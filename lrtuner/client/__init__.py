@@ -11,7 +11,7 @@ LRTunerError
 └── WaitTimeoutError         the job had not finished in time; it goes on
 """
 
-from lrtuner.client.answers import Dataset, Event, Job, JobProgress, Problem, Project
+from lrtuner.client.answers import Dataset, Event, Job, JobProgress, JobVerdict, Problem, Project
 from lrtuner.client.api import Client
 from lrtuner.client.errors import ProblemError, ServerUnreachableError, WaitTimeoutError
 from lrtuner.client.transport import DEFAULT_URL
@@ -23,6 +23,7 @@ __all__ = [
     "Event",
     "Job",
     "JobProgress",
+    "JobVerdict",
     "Problem",
     "ProblemError",
     "Project",

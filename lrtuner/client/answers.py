@@ -61,6 +61,20 @@ class Page(Answer, Generic[Item]):
     next_after: str | None = None
 
 
+class JobVerdict(Answer):
+    """What a job recommends in short, and how sure that is."""
+
+    status: str | None = None
+    metric: str | None = None
+    difference: float | None = None
+    ci95: list[float] | None = None
+    pairs: int = 0
+    peak_lr: float
+    family: str
+    title: str = ""
+    content_hash: str | None = None
+
+
 class Job(Answer):
     """A job as the service shows it."""
 
@@ -73,7 +87,9 @@ class Job(Answer):
     started_at: str | None = None
     finished_at: str | None = None
     progress: JobProgress | None = None
+    metadata: dict[str, str] = {}
     error: Problem | None = None
+    verdict: JobVerdict | None = None
     links: dict[str, Any] = {}
 
 

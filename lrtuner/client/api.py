@@ -90,9 +90,20 @@ class Client:
         """The job as it stands."""
         return self._transport.read(Job, "GET", _path(job_id))
 
-    def jobs(self, status: Sequence[JobStatus] = (), limit: int = 20) -> list[Job]:
-        """The newest `limit` jobs; with `status`, only those in one of these."""
-        return self._newest(Page[Job], "/v1/jobs", limit, status=[str(each) for each in status])
+    def jobs(
+        self,
+        status: Sequence[JobStatus] = (),
+        limit: int = 20,
+        *,
+        name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> list[Job]:
+        """The newest `limit` jobs in one of these states, of this name and with these labels."""
+        wanted = {f"metadata[{key}]": value for key, value in (metadata or {}).items()}
+        if name is not None:
+            wanted["name"] = name
+        states = [str(each) for each in status]
+        return self._newest(Page[Job], "/v1/jobs", limit, status=states, **wanted)
 
     def events(self, job_id: str, after: int = 0) -> Iterator[Event]:
         """The events with a number above `after`, oldest first, up to the newest."""

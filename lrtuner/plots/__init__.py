@@ -6,6 +6,7 @@ see it. It can be a file, an `<img>`, or part of a page.
 """
 
 from lrtuner.plots.comparison import comparison_svg
+from lrtuner.plots.history import history_svg
 from lrtuner.plots.ledger import ledger_svg
 from lrtuner.plots.pairs import pairs_svg
 from lrtuner.plots.range_test import range_test_svg
@@ -16,6 +17,7 @@ from lrtuner.plots.trials import trials_svg
 
 __all__ = [
     "comparison_svg",
+    "history_svg",
     "ledger_svg",
     "pairs_svg",
     "range_test_svg",

@@ -4,6 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from lrtuner.headline import headline
 from lrtuner.lifecycle import JobStatus
 from lrtuner.store.engine import DatabaseClock
 from lrtuner.store.tables import jobs, recommendations
@@ -26,11 +27,13 @@ def succeed(connection: sa.Connection, claim: Claim, *, recommendation: str) -> 
         LeaseLostError: the job is not running, or runs as another attempt.
     """
     _finish(connection, claim, JobStatus.SUCCEEDED, message="The recommendation is published")
+    found = headline(recommendation)
     connection.execute(
         sa.insert(recommendations).values(
             job_id=claim.job_id,
             attempt=claim.attempt,
             document=recommendation,
+            headline=found and found.model_dump(mode="json"),
             published_at=DatabaseClock(),
         )
     )

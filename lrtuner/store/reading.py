@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from lrtuner.errors import InvalidInputError, NotFoundError
+from lrtuner.headline import Headline, headline
 from lrtuner.lifecycle import JobStatus, Stage, TrialState
 from lrtuner.store.engine import DatabaseClock
 from lrtuner.store.tables import (
@@ -33,6 +34,7 @@ class JobRow:
             of the database clock, None for states it never was in.
         deadline_at: when it expires, None if never.
         pruned_at: when its trials and stages were removed, None while they are there.
+        verdict: what its recommendation says in short, None if there is none.
     """
 
     id: str
@@ -48,6 +50,7 @@ class JobRow:
     error: dict[str, Any] | None
     deadline_at: float | None
     pruned_at: float | None
+    verdict: Headline | None
 
 
 @dataclass(frozen=True)
@@ -219,6 +222,8 @@ def get_recommendation(connection: sa.Connection, job_id: str) -> str | None:
 
 def _job_rows(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[JobRow]:
     labels = _labels(connection, [row.id for row in rows])
+    succeeded = [row.id for row in rows if row.status == JobStatus.SUCCEEDED]
+    verdicts = _headlines(connection, succeeded) if succeeded else {}
     return [
         JobRow(
             id=row.id,
@@ -234,9 +239,22 @@ def _job_rows(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Jo
             error=row.error,
             deadline_at=row.deadline_at,
             pruned_at=row.pruned_at,
+            verdict=verdicts.get(row.id),
         )
         for row in rows
     ]
+
+
+def _headlines(connection: sa.Connection, job_ids: list[str]) -> dict[str, Headline | None]:
+    mine = recommendations.c.job_id
+    query = sa.select(mine, recommendations.c.headline).where(mine.in_(job_ids))
+    stored: dict[str, Any] = {row.job_id: row.headline for row in connection.execute(query)}
+    found = {i: Headline.model_validate(told) for i, told in stored.items() if told is not None}
+    # Those that a version before this one published are read from the whole document.
+    if missing := [job_id for job_id in stored if job_id not in found]:
+        query = sa.select(mine, recommendations.c.document).where(mine.in_(missing))
+        return found | {i: headline(text) for i, text in connection.execute(query)}
+    return {**found}
 
 
 def _labels(connection: sa.Connection, job_ids: Iterable[str]) -> dict[str, dict[str, str]]:

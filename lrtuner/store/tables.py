@@ -176,6 +176,7 @@ recommendations = sa.Table(
     _job_id(),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("document", PlainText(), nullable=False),
+    sa.Column("headline", Document),  # of the document, for lists; null for those of before
     sa.Column("published_at", Finite(), nullable=False),
 )
 

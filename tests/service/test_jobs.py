@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from lrtuner.job import JobSpec
 from lrtuner.lifecycle import FINISHED, JobStatus
 from lrtuner.store import queue
+from lrtuner.store.tables import recommendations
 from service.openapi import EXAMPLE_JOB, SMALLEST_JOB
+from tests.searched import recommendation
 
 TIMES = [
     "queued_at",
@@ -252,3 +254,75 @@ def test_links_start_with_the_public_url(start, sqlite_url):
         "schedule_plot",
         "cancel",
     }
+
+
+# What was found ---------------------------------------------------------------------------------
+
+
+def finished(store, text, **job):
+    """The id of a job that published `text`."""
+    job_id = store.enqueue(**job)
+    store.do(queue.succeed, store.claim(), recommendation=text)
+    return job_id
+
+
+def test_a_job_has_its_verdict_in_short_once_it_succeeded(client, store):
+    config = recommendation()
+    waiting = client.submit().json()
+    assert waiting["verdict"] is None
+    store.do(queue.cancel, waiting["id"])
+    job_id = finished(store, config.text())
+    verdict = client.get(f"/v1/jobs/{job_id}").json()["verdict"]
+    assert verdict == {
+        "status": "confirmed",
+        "metric": "val_loss",
+        "difference": -0.032,
+        "ci95": [-0.03396, -0.03004],
+        "pairs": 5,
+        "peak_lr": 0.1,
+        "family": "cosine",
+        "title": "cosine, peak 0.1, 80 steps",
+        "content_hash": config.provenance.content_hash,
+    }
+
+
+def test_one_query_tells_what_the_jobs_of_a_name_found(client, store):
+    text = recommendation().text()
+    names = ["a", "b", "a"]
+    commits = [{"commit": f"c{i}"} for i in range(3)]
+    ids = [
+        finished(store, text, name=name, metadata=commit)
+        for name, commit in zip(names, commits, strict=True)
+    ]
+    store.enqueue(name="a")
+    items = client.get("/v1/jobs?name=a").json()["items"]
+    found = [(job["metadata"].get("commit"), job["verdict"] and job["id"]) for job in items]
+    assert found == [(None, None), ("c2", ids[2]), ("c0", ids[0])]
+    [only] = client.get("/v1/jobs", params={"name": "a", "metadata[commit]": "c0"}).json()["items"]
+    assert only["verdict"]["family"] == "cosine"
+
+
+def test_what_was_published_before_there_were_headlines_is_read_from_the_document(client, store):
+    ids = [finished(store, recommendation().text(), name="old") for _ in range(2)]
+    told = client.get("/v1/jobs?name=old").json()
+    store.do(
+        lambda connection: connection.execute(
+            recommendations.update().where(recommendations.c.job_id == ids[0]).values(headline=None)
+        )
+    )
+    assert client.get("/v1/jobs?name=old").json() == told
+    assert all(job["verdict"] for job in told["items"])
+
+
+def test_a_list_does_not_read_the_documents(client, store):
+    # they may be long: a table of rates
+    job_id = finished(store, recommendation().text())
+    store.do(
+        lambda connection: connection.execute(recommendations.update().values(document="lost"))
+    )
+    assert client.get(f"/v1/jobs/{job_id}").json()["verdict"]["family"] == "cosine"
+
+
+def test_a_recommendation_that_is_no_schedule_has_no_verdict(client, store):
+    job_id = finished(store, "{}")
+    assert client.get(f"/v1/jobs/{job_id}").json()["verdict"] is None

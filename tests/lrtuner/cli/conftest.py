@@ -72,9 +72,12 @@ class ScriptedService:
         self.recommendation = recommendation
         self.statuses = ["running", "succeeded"]
         self.error = None
+        self.spec = {}
         self.submitted = []
         self.looks = 0
         self.requests = []
+        self.queries = []
+        self.listed = None
         self.headers = []
         self.refusals = []
 
@@ -88,6 +91,7 @@ class ScriptedService:
             "id": "job_1",
             "status": self.status,
             "name": "digits \x1b[31mred",
+            "spec": self.spec,
             "attempts": 1,
             "queued_at": "2026-11-21T12:00:00Z",
             "started_at": None,
@@ -128,7 +132,8 @@ class ScriptedService:
             case "POST", "/v1/jobs":
                 return 202, {**self.job(), "status": "queued"}
             case "GET", "/v1/jobs":
-                return 200, {"items": [self.job()], "has_more": False, "next_after": None}
+                items = [self.job()] if self.listed is None else self.listed
+                return 200, {"items": items, "has_more": False, "next_after": None}
             case "GET", "/v1/jobs/job_1":
                 self.looks += 1
                 return 200, self.job()
@@ -160,7 +165,9 @@ def service(config):
             scripted.headers.append(dict(self.headers))
             if self.command == "POST" and url.path == "/v1/jobs":
                 scripted.submitted.append(json.loads(body))
-            status, answer = scripted.answer(self.command, url.path, parse_qs(url.query))
+            query = parse_qs(url.query, keep_blank_values=True)
+            scripted.queries.append(query)
+            status, answer = scripted.answer(self.command, url.path, query)
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             kind = "application/problem+json" if status >= 400 else "application/json"
             self.send_response(status)

@@ -1,0 +1,18 @@
+"""What a list of jobs shows of each recommendation; null for those of before."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("recommendations", sa.Column("headline", sa.JSON()))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("recommendations") as table:
+        table.drop_column("headline")
