@@ -14,5 +14,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("recommendations") as table:
-        table.drop_column("headline")
+    # not by batch_alter_table, which would drop the table's trigger with it
+    op.drop_column("recommendations", "headline")
