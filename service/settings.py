@@ -83,6 +83,13 @@ class Settings(BaseSettings):
     log_format: Style = Field(
         default="text", description="A line of text or of JSON for each thing that is logged."
     )
+    max_attempts: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="After so many lost or broken off attempts a job fails. Handing a job back at "
+        "shutdown is none.",
+    )
     retention_days: float | None = Field(
         default=None,
         gt=0,
