@@ -157,10 +157,9 @@ class Injector:
     def _kill_training(self) -> bool:
         # Once per worker: what kills the same run twice is taken for its fault.
         found = self._busy()
-        if found is None or found[0].child_killed or not (left := found[0].descendants()):
+        if found is None or found[0].child_killed or not (jobs := found[0].jobs()):
             return False
-        pid, _ = self.random.choice(sorted(left))
-        found[0].child_killed = _sent(pid, signal.SIGKILL)
+        found[0].child_killed = _sent(jobs[0], signal.SIGKILL)
         return found[0].child_killed
 
     def _kill_api(self) -> bool:

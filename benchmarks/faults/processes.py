@@ -45,9 +45,13 @@ class Process:
             self._owner = found[0]
         return self._owner
 
+    def jobs(self) -> list[int]:
+        """Of a worker: the process of the job that it trains."""
+        return sorted(_children(self.pid, deep=False))
+
     def descendants(self) -> set[tuple[int, str]]:
         """What it has started, as far as it runs: (id, when it started)."""
-        return {(pid, at) for pid in _children(self.pid) if (at := _started_at(pid)) is not None}
+        return {(pid, at) for pid in _children(self.pid) if (at := born(pid)) is not None}
 
     def kill(self) -> None:
         """As the system kills what takes too much memory."""
@@ -165,7 +169,7 @@ def waited(left: Callable[[], set[Any]], patience: float) -> set[Any]:
 def is_running(process: tuple[int, str]) -> bool:
     """Whether a process is still there: not dead, and not another one with its number."""
     pid, started_at = process
-    return _started_at(pid) == started_at
+    return born(pid) == started_at
 
 
 def _popen(
@@ -176,18 +180,18 @@ def _popen(
     )
 
 
-def _children(pid: int) -> set[int]:
-    """The process's children and theirs."""
+def _children(pid: int, *, deep: bool = True) -> set[int]:
+    """The process's children and theirs, or them alone."""
     found = set()
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             for child in map(int, (thread / "children").read_text().split()):
-                found |= {child, *_children(child)}
+                found |= {child, *(_children(child) if deep else ())}
     return found
 
 
-def _started_at(pid: int) -> str | None:
-    """In ticks since the system started; None for what is gone or dead."""
+def born(pid: int) -> str | None:
+    """When the process started, in ticks of the system; None for what is gone or dead."""
     with contextlib.suppress(OSError):
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
         return None if state in "ZX" else rest[18]
