@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -33,8 +33,8 @@ _STOPPED_FOR = (1.3, 2.0)  # leases
 class Submitter:
     """Submits the jobs over HTTP, one name after the other, and keeps what was answered."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet, self._names = fleet, list(JOBS)
+    def __init__(self, fleet: Fleet, names: Iterable[str]) -> None:
+        self._fleet, self._names = fleet, list(names)
         self.accepted: list[str] = []
         self.cut_off = 0
 

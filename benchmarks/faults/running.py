@@ -33,6 +33,7 @@ class Plan:
     workers: int = 3
     seed: int = 0
     lease: float = 2.0
+    jobs: tuple[str, ...] = tuple(JOBS)
 
 
 @dataclass
@@ -87,8 +88,8 @@ def run(plan: Plan, url: str, folder: Path, tell: Tell) -> Outcome:
     try:
         for _ in range(plan.workers):
             fleet.start_worker()
-        submitter = Submitter(fleet)
-        for _ in JOBS:
+        submitter = Submitter(fleet, plan.jobs)
+        for _ in plan.jobs:
             submitter.submit()
         _wait_for_all(database, lambda: None)
         undisturbed = findings.read(database)

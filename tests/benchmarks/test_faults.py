@@ -19,9 +19,11 @@ KILLS = 10
 
 def test_under_kills_and_stops_nothing_is_lost_and_every_answer_is_the_same(database_url, tmp_path):
     messages = []
-    outcome = run(Plan(KILLS, workers=2), database_url, tmp_path, messages.append)
+    plan = Plan(KILLS, workers=2, jobs=("wine, sgd", "wine, adamw"))
+    outcome = run(plan, database_url, tmp_path, messages.append)
     assert outcome.faultless, told(outcome)
     assert sum(outcome.faults.values()) == KILLS
+    assert len(messages) == 1 + KILLS
     assert outcome.guards["rescued"]
     assert outcome.guards["lease refusals"]
     assert outcome.recovery

@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue as queues
 import signal
 import subprocess
 import sys
@@ -195,6 +196,38 @@ def test_a_cancel_is_noticed_within_two_seconds(database, database_url):
         following = submit(database)
         until(lambda: job_of(database, following).status is JobStatus.RUNNING)
     assert len(trials_of(database, job_id)) >= 1
+
+
+#: Says that a stage has begun and then hears nothing any more.
+HANGING = """
+import json, sys, time
+event = {"type": "event", "kind": "stage.started", "phase": sys.argv[1], "message": "", "data": {}}
+print(json.dumps(event), flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_a_cancel_ends_every_stage_within_two_seconds(database, database_url, stage):
+    children = []
+
+    def start(order):
+        children.append(Child(order, command=(sys.executable, "-c", HANGING, stage.value)))
+        return children[-1]
+
+    worker = worker_of(database, database_url)
+    worker.start_child = start
+    job_id = submit(database)
+    with working(worker):
+        until(lambda: events_of(database, job_id)[-1].phase == stage)
+        began = time.monotonic()
+        with database.writing() as connection:
+            assert queue.cancel(connection, job_id) is JobStatus.CANCELLING
+        until(lambda: job_of(database, job_id).status is JobStatus.CANCELLED)
+        assert time.monotonic() - began < 2.0
+        until(lambda: not is_alive(children[0].pid))
+    assert events_of(database, job_id)[-1].kind == "job.cancelled"
 
 
 def kill_the_child_in_its_first_run(database, worker, job_id, times):
@@ -436,6 +469,57 @@ def test_a_database_that_is_away_when_a_process_starts_costs_no_attempt(
     assert worker.work_once()
     job = job_of(database, job_id)
     assert (job.status, job.attempts, away) == (JobStatus.SUCCEEDED, 1, [])
+
+
+@pytest.mark.parametrize("said", [None, {"type": "finished", "recommendation": "{}"}])
+def test_without_a_database_for_longer_than_the_lease_the_child_is_killed(
+    database, database_url, monkeypatch, said
+):
+    """By the worker's own clock: whether the job was taken over nobody can tell it."""
+    worker = worker_of(database, database_url, lease_seconds=30)
+    clock = SimpleNamespace(now=0.0)
+
+    def passes(seconds):
+        clock.now += seconds
+
+    monkeypatch.setattr(
+        "worker.loop.time", SimpleNamespace(monotonic=lambda: clock.now, sleep=passes)
+    )
+
+    @contextmanager
+    def gone():
+        raise DatabaseDownError("gone")
+        yield
+
+    class Silent:
+        ended = 0
+
+        def __init__(self, order):
+            worker.database.writing = gone
+
+        def next_message(self, timeout):
+            passes(timeout)
+            if said is None:
+                raise queues.Empty
+            return said
+
+        def end(self):
+            Silent.ended += 1
+            return -9
+
+    worker.database = SimpleNamespace(writing=database.writing, reading=database.reading)
+    worker.start_child = Silent
+    job_id = submit(database)
+    assert worker.work_once()
+    assert Silent.ended == 1
+    assert 30 < clock.now < 32
+    job = job_of(database, job_id)
+    assert (job.status, job.attempts) == (JobStatus.RUNNING, 1)
+    expire_lease(database, job_id)
+    worker.database = database
+    worker.start_child = scripted({"type": "finished", "recommendation": "{}"})
+    assert worker.work_once()
+    assert (job_of(database, job_id).status, job_of(database, job_id).attempts) == ("succeeded", 2)
 
 
 def test_out_of_memory_is_contained_and_reported(database, database_url):
