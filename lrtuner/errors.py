@@ -10,6 +10,7 @@
     ├── NotFoundError              no such job, family, format or schema
     ├── ConflictError              the thing exists, but its state forbids the request
     ├── DatabaseDownError          the database does not answer; what was asked may or may not hold
+    │   └── DatabaseFullError      its disk is full: nothing was written
     ├── LeaseLostError             a worker wrote under an attempt that is no longer its own
     └── JobFailedError             a job cannot go on; its evidence is kept
         └── NothingTrainedError    every trial of a job diverged or failed
@@ -94,6 +95,12 @@ class DatabaseDownError(LRTunerError):
     """The database does not answer."""
 
     code = "database_down"
+
+
+class DatabaseFullError(DatabaseDownError):
+    """The disk of the database is full: what is there can be read, and nothing written."""
+
+    code = "database_full"
 
 
 class LeaseLostError(LRTunerError):

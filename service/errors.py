@@ -8,12 +8,18 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from lrtuner.errors import DatabaseDownError, LRTunerError
+from lrtuner.errors import DatabaseDownError, DatabaseFullError, LRTunerError
 from service.explain import parameter_problems
 from service.problem import KINDS, ProblemError, problem_response
 from service.routes import ROUTERS
 
 _log = logging.getLogger(__name__)
+
+_OUTAGES = {
+    DatabaseDownError: "The database does not answer. What was asked may or may not have been "
+    "done.",
+    DatabaseFullError: "The disk of the database is full: nothing can be written, and nothing was.",
+}
 
 #: What the framework raises by itself has a status only.
 _CODES = {404: "not_found", 405: "method_not_allowed", 406: "not_acceptable"}
@@ -37,7 +43,7 @@ def _core_error(request: Request, error: LRTunerError) -> Response:
     if isinstance(error, DatabaseDownError):
         # Its message holds the address of the database.
         _log.warning("%s", error)
-        detail = "The database does not answer. What was asked may or may not have been done."
+        detail = _OUTAGES[type(error)]
         return problem_response(request.scope, error.code, detail)
     if KINDS[error.code].status >= 500:
         raise error  # not for strangers: the middleware logs it

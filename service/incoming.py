@@ -49,10 +49,15 @@ class Incoming:
         self.num_bytes += len(data)
 
     def keep_as(self, path: Path) -> None:
-        """Give the file its name, on the disk in full before anybody can see it."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.path.replace(path)
+        """Give the file its name, on the disk in full before anybody can see it.
+
+        Raises:
+            ProblemError: there is no room.
+        """
+        with _no_room():  # some systems say so only now
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.path.replace(path)
 
 
 @asynccontextmanager

@@ -109,6 +109,9 @@ KINDS: dict[str, Kind] = {
     "database_down": Kind(
         503, "The database does not answer", "Wait as long as Retry-After says and try again."
     ),
+    "database_full": Kind(
+        503, "The disk of the database is full", "The operator has to make room; then try again."
+    ),
     "storage_full": Kind(
         507, "There is no room for the upload", "The operator has to make room in the data folder."
     ),

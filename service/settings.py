@@ -30,6 +30,13 @@ class Settings(SharedSettings):
         le=1024**2,
         description="The largest dataset that can be uploaded, in MiB; larger ones get a 413.",
     )
+    max_attempts: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="After so many lost or broken off attempts a job fails. Handing a job back at "
+        "shutdown is none.",
+    )
     retention_days: float | None = Field(
         default=None,
         gt=0,

@@ -11,12 +11,13 @@ import random
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from lrtuner import logs
-from lrtuner.errors import DatabaseDownError, LeaseLostError
+from lrtuner.errors import ConflictError, DatabaseDownError, LeaseLostError
 from lrtuner.lifecycle import JobStatus, Stage, TrialState
 from lrtuner.store import Claim, Database, queue, reading
 from worker.journal import storable
@@ -27,15 +28,21 @@ from worker.settings import DEFAULT_PUBLIC_URL, Settings
 
 log = logging.getLogger("lrtuner.worker")
 
-MAX_CRASHES = 3
+MAX_CRASHES = 5
 """So often may the process of one job die in one attempt before the job is failed."""
+
+MAX_DEATHS = 2
+"""So often may it die in one run before that run is failed: once may have been chance."""
 
 Verb = Callable[[Any, Claim], None]
 """What a worker does to its job: given a connection and the claim."""
 
+Answer = TypeVar("Answer")
+
 _RETRY_SECONDS = 0.5
 _REAP_SECONDS = 5.0
 _PAUSE_SECONDS = 10.0
+_LONGEST_PAUSE_SECONDS = 600.0
 _PAGE = 500
 
 
@@ -123,6 +130,7 @@ class Supervisor:
         self.crashes = 0
         self.contained = False  # whether runs are trained elsewhere than in the job's process
         self.in_flight: dict[int, dict[str, Any]] = {}  # trials that have begun, by number
+        self.deaths = Counter[int]()  # of the process, by the number of the trial it died in
 
     def run(self) -> str:
         """See the job through to its end or ours; what became of it, in a word."""
@@ -141,9 +149,9 @@ class Supervisor:
             return self._let_go()
 
     def hand_on(self, error: dict[str, Any]) -> str:
-        """Leave the job to another attempt, after a pause."""
+        """Leave the job to another attempt, after a pause that doubles with each."""
         try:
-            self._write(partial(queue.retry, error=error, delay_seconds=_PAUSE_SECONDS))
+            self._write(partial(queue.retry, error=error, delay_seconds=pause(self.claim.attempt)))
         except LeaseLostError:
             return self._let_go()
         return "handed on"
@@ -238,7 +246,7 @@ class Supervisor:
         # of runs that train together the first is taken to be at fault; the others begin again
         trial = None if self.contained else next(iter(self.in_flight.values()), None)
         self.in_flight.clear()
-        if trial:
+        if trial and self._is_lethal(trial):
             error = {"code": "process_died", "message": reason}
             self._finish_trial({**trial, "state": TrialState.FAILED, "error": error})
         if self.crashes < MAX_CRASHES:
@@ -255,17 +263,13 @@ class Supervisor:
         self._write(partial(queue.fail, error={"code": "process_died", "message": message}))
         return True
 
+    def _is_lethal(self, trial: dict[str, Any]) -> bool:
+        self.deaths[trial["number"]] += 1
+        return self.deaths[trial["number"]] >= MAX_DEATHS
+
     def _order(self) -> dict[str, Any]:
         """What the child must know: the job, what is done already, and where to train."""
-        with self.database.reading() as connection:
-            stages = reading.list_stages(connection, self.claim.job_id)
-            trials: list[dict[str, Any]] = []
-            last = -1
-            while page := reading.list_trials(
-                connection, self.claim.job_id, after=last, limit=_PAGE
-            ):
-                trials += [row.document for row in page if row.state.is_finished]
-                last = page[-1].number
+        stages, trials = self._answered(self._history)
         return {
             "job_id": self.claim.job_id,
             "spec": self.claim.spec,
@@ -281,6 +285,19 @@ class Supervisor:
             "memory_limit_mb": self.settings.memory_limit_mb,
             "rules": rules_of(self.settings).model_dump(mode="json"),
         }
+
+    def _history(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The stages and trials that this and earlier attempts have finished."""
+        trials: list[dict[str, Any]] = []
+        last = -1
+        with self.database.reading() as connection:
+            stages = reading.list_stages(connection, self.claim.job_id)
+            while page := reading.list_trials(
+                connection, self.claim.job_id, after=last, limit=_PAGE
+            ):
+                trials += [row.document for row in page if row.state.is_finished]
+                last = page[-1].number
+        return stages, trials
 
     def _heartbeat(self) -> JobStatus:
         self.worker.reap()
@@ -302,18 +319,41 @@ class Supervisor:
         Raises:
             LeaseLostError: the job is no longer ours, or the database was away for too long.
         """
-        while True:
+        away = False
+
+        def write() -> None:
+            nonlocal away
             try:
                 with self.database.writing() as connection:
                     for verb in verbs:
                         verb(connection, self.claim)
             except DatabaseDownError:
+                away = True
+                raise
+            except ConflictError:
+                # The database went away during the commit, which did go through: under our lease
+                # nobody else can have written the same.
+                if not away:
+                    raise
+
+        self._answered(write)
+        self.renewed = time.monotonic()
+
+    def _answered(self, ask: Callable[[], Answer]) -> Answer:
+        """What the database answers, once it does; for as long as our lease lasts."""
+        while True:
+            try:
+                return ask()
+            except DatabaseDownError as error:
+                log.warning("%s", error)
                 if time.monotonic() - self.renewed > self.settings.lease_seconds:
                     raise LeaseLostError from None
-                self.worker.stop.wait(_RETRY_SECONDS)
-            else:
-                self.renewed = time.monotonic()
-                return
+                time.sleep(_RETRY_SECONDS)  # also while we are told to stop
+
+
+def pause(attempt: int) -> float:
+    """Seconds until the attempt after this one: 10, 20, 40, ... and at most 600."""
+    return float(min(_PAUSE_SECONDS * 2.0 ** min(attempt - 1, 10), _LONGEST_PAUSE_SECONDS))
 
 
 def _told(trial: dict[str, Any]) -> str:

@@ -14,7 +14,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, DontWrapMixin
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from lrtuner.errors import DatabaseDownError, InvalidInputError, UnsupportedError
+from lrtuner.errors import (
+    DatabaseDownError,
+    DatabaseFullError,
+    InvalidInputError,
+    UnsupportedError,
+)
 
 #: How long a statement waits for another SQLite writer, and a connect attempt for PostgreSQL.
 LOCK_TIMEOUT_SECONDS = 30
@@ -23,6 +28,8 @@ CONNECT_TIMEOUT_SECONDS = 10
 #: A process that stops inside a transaction keeps its job's row locked, and a locked row is skipped
 #: by every claim. PostgreSQL ends such a session after this time.
 IDLE_TRANSACTION_SECONDS = 30
+
+_POSTGRESQL_DISK_FULL = "53100"
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -79,6 +86,7 @@ class Database:
             DatabaseDownError: the database cannot be reached, is locked for too long, or went away
                 inside the block. Nothing was written, unless it went away during the commit: read
                 before you write again.
+            DatabaseFullError: its disk is full; nothing was written.
         """
         with _answering(), self._writer.begin() as connection:
             yield connection
@@ -112,9 +120,18 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sa.exc.TimeoutError) as error:
+        if _is_full(error):
+            raise DatabaseFullError(f"the database has no room: {error.args[0]}") from error
         if not _is_outage(error):
             raise
         raise DatabaseDownError(f"the database does not answer: {error.args[0]}") from error
+
+
+def _is_full(error: DBAPIError | sa.exc.TimeoutError) -> bool:
+    original = getattr(error, "orig", None)
+    if getattr(original, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        return True
+    return getattr(original, "sqlstate", None) == _POSTGRESQL_DISK_FULL
 
 
 def _is_outage(error: DBAPIError | sa.exc.TimeoutError) -> bool:

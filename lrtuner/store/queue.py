@@ -145,8 +145,8 @@ def claim(connection: sa.Connection, *, owner: str, lease_seconds: float) -> Cla
         row.id,
         row.event_seq,
         kind="job.started" if first else "job.rescued",
-        message="A worker started" if first else f"A worker took over, attempt {row.attempt}",
-        data={"attempt": row.attempt},
+        message=_how_it_began(row.attempt, rescued=rescued),
+        data={"attempt": row.attempt, "rescued": rescued},
     )
     return Claim(
         job_id=row.id,
@@ -161,6 +161,7 @@ def claim(connection: sa.Connection, *, owner: str, lease_seconds: float) -> Cla
 
 
 _HANDED_BACK = ("job.released", "job.retried")
+_MOST_ENDS = 10
 
 
 def _last_change(connection: sa.Connection, job_id: str) -> str | None:
@@ -174,6 +175,17 @@ def _last_change(connection: sa.Connection, job_id: str) -> str | None:
     )
     kind: str | None = connection.execute(query).scalar_one_or_none()
     return kind
+
+
+def _how_it_began(attempt: int, *, rescued: bool) -> str:
+    if attempt == 1:
+        return "A worker started"
+    took_over = f"A worker took over, attempt {attempt}"
+    return (
+        f"Attempt {attempt - 1} was lost: its worker went silent. {took_over}"
+        if rescued
+        else took_over
+    )
 
 
 def cancel(connection: sa.Connection, job_id: str) -> JobStatus:
@@ -292,7 +304,11 @@ def _give_up(
     attempts: int,
     where: sa.ColumnElement[bool],
 ) -> bool:
-    error = {"code": "max_attempts", "message": f"{attempts} attempts ended without a result"}
+    ended = "; ".join(_ends(connection, job_id, attempts))
+    error = {
+        "code": "max_attempts",
+        "message": f"{attempts} attempts ended without a result: {ended}",
+    }
     return move(
         connection,
         job_id,
@@ -304,3 +320,21 @@ def _give_up(
         where=where,
         error=error,
     )
+
+
+def _ends(connection: sa.Connection, job_id: str, attempts: int) -> list[str]:
+    """What became of each attempt, in words; of many, of the last ones."""
+    query = sa.select(events.c.kind, events.c.data).where(
+        events.c.job_id == job_id, events.c.kind.in_(_HANDED_BACK)
+    )
+    told = {data["attempt"]: (kind, data) for kind, data in connection.execute(query).all()}
+    first = max(1, attempts - _MOST_ENDS + 1)
+    return [f"{n} {_end(*told.get(n, (None, {})))}" for n in range(first, attempts + 1)]
+
+
+def _end(kind: str | None, data: dict[str, Any]) -> str:
+    if kind is None:
+        return "was lost with its worker"
+    if kind == "job.released":
+        return "was handed back at a shutdown"
+    return f"broke off ({data['error'].get('message', 'no reason given')})"

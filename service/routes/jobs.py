@@ -96,6 +96,7 @@ def submit_job(
             name=spec.name,
             metadata=spec.metadata,
             priority=_PRIORITIES[spec.priority],
+            max_attempts=settings.max_attempts,
             deadline_seconds=spec.deadline_minutes and 60.0 * spec.deadline_minutes,
         )
         row = reading.get_job(connection, job_id)

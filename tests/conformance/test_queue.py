@@ -5,6 +5,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
+from lrtuner.errors import LeaseLostError
 from lrtuner.lifecycle import JobStatus
 from lrtuner.store import queue, reading
 from lrtuner.store.engine import DatabaseClock
@@ -149,6 +150,30 @@ def test_a_job_that_kills_its_workers_fails_after_max_attempts(store):
     assert store.kinds(poison)[-1] == "job.failed"
     assert store.do(queue.reap) == []
     assert store.job(healthy).status is S.RUNNING
+
+
+def test_a_job_that_is_given_up_tells_what_became_of_each_attempt(store):
+    job_id = store.enqueue(max_attempts=2)
+    store.do(queue.release, store.claim())
+    lost = store.claim()
+    store.expire_lease(job_id)
+    broken = store.claim()
+    assert store.do(queue.reap) == []
+    message = "RuntimeError: no luck"
+    put_back = {"error": {"message": message}, "delay_seconds": 0.0}
+    with pytest.raises(LeaseLostError):
+        store.do(queue.retry, lost, **put_back)
+    store.do(lambda connection: connection.execute(jobs.update().values(max_attempts=4)))
+    store.do(queue.retry, broken, **put_back)
+    assert store.claim(lease_seconds=-1).attempt == 4
+    assert store.do(queue.reap) == [job_id]
+    assert store.job(job_id).error["message"] == (
+        "4 attempts ended without a result: 1 was handed back at a shutdown; "
+        f"2 was lost with its worker; 3 broke off ({message}); 4 was lost with its worker"
+    )
+    told = [event.message for event in store.events(job_id) if event.kind == "job.rescued"]
+    assert [message.startswith("Attempt") for message in told] == [False, True, False]
+    assert told[1] == "Attempt 2 was lost: its worker went silent. A worker took over, attempt 3"
 
 
 def test_a_queued_job_without_attempts_left_is_reaped_too(store):

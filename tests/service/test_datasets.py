@@ -232,14 +232,18 @@ def test_what_is_too_large_for_memory_is_inspected_from_disk(start, sqlite_url, 
     assert list((folder / "scratch").iterdir()) == []
 
 
-def test_a_full_disk_is_told(uploads, folder, monkeypatch):
+@pytest.mark.parametrize("at", ["service.incoming.Incoming.write", "service.incoming.os.fsync"])
+def test_a_full_disk_is_told(uploads, folder, monkeypatch, at):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("service.incoming.Incoming.write", full)
+    monkeypatch.setattr(at, full)
     problem = uploads.upload()
     assert (problem.status_code, problem.json()["code"]) == (507, "storage_full")
     assert kept(folder) == []
+    assert uploads.get("/v1/datasets").json()["items"] == []
+    monkeypatch.undo()
+    assert uploads.upload().status_code == 201
 
 
 def test_an_inspection_that_dies_is_a_refusal(uploads, folder, monkeypatch):

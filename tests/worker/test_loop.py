@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue as queues
 import signal
 import subprocess
 import sys
@@ -10,17 +11,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 import lrtuner
+from lrtuner.errors import DatabaseDownError
 from lrtuner.job import JobSpec
 from lrtuner.lifecycle import JobStatus, Stage, TrialState
 from lrtuner.store import Database, queue, reading
 from lrtuner.store.tables import jobs
 from tests.worker.conftest import SMALL
-from worker.loop import MAX_CRASHES, Worker
+from worker.loop import MAX_CRASHES, MAX_DEATHS, Worker, pause
 from worker.process import Child
 from worker.settings import Settings
 
@@ -164,33 +168,11 @@ def test_a_job_goes_all_the_way(database, database_url):
 
 def test_what_prometheus_reads_of_a_worker(database, database_url, monkeypatch):
     worker = worker_of(database, database_url)
-    trial = {
-        "number": 0,
-        "state": "complete",
-        "seconds": 2.5,
-        "phase": "search",
-        "purpose": "final",
-    }
-    trial |= {"arm": "a", "value": 0.5, "cost": 1.0, "error": None}
-    trial |= {"schedule": {"peak_lr": 0.1, "body": {"family": "constant"}}}
-    progress = {"phase": "search"}
-    messages = [
-        {"type": "trial_started", "trial": trial | {"state": "running"}},
-        {"type": "trial_finished", "trial": trial, "progress": progress},
+    worker.start_child = scripted(
+        {"type": "trial_started", "trial": SCRIPTED_TRIAL | {"state": "running"}},
+        {"type": "trial_finished", "trial": SCRIPTED_TRIAL, "progress": {"phase": "search"}},
         {"type": "failed", "error": {"code": "job_failed", "message": "no: never"}},
-    ]
-
-    class Scripted:
-        def __init__(self, order):
-            self.messages = iter(messages)
-
-        def next_message(self, timeout):
-            return next(self.messages)
-
-        def end(self):
-            return 0
-
-    worker.start_child = Scripted
+    )
     submit(database)
     assert worker.work_once()
     read = worker.meters.registry.get_sample_value
@@ -216,28 +198,84 @@ def test_a_cancel_is_noticed_within_two_seconds(database, database_url):
     assert len(trials_of(database, job_id)) >= 1
 
 
-def test_a_killed_child_costs_the_run_in_flight_and_not_the_job(database, database_url):
+#: Says that a stage has begun and then hears nothing any more.
+HANGING = """
+import json, sys, time
+event = {"type": "event", "kind": "stage.started", "phase": sys.argv[1], "message": "", "data": {}}
+print(json.dumps(event), flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_a_cancel_ends_every_stage_within_two_seconds(database, database_url, stage):
     children = []
 
     def start(order):
-        child = Child(order)
-        children.append(child)
-        return child
+        children.append(Child(order, command=(sys.executable, "-c", HANGING, stage.value)))
+        return children[-1]
 
     worker = worker_of(database, database_url)
     worker.start_child = start
-    job_id = submit(database, **LONG)
+    job_id = submit(database)
     with working(worker):
-        until(lambda: any(not t.state.is_finished for t in trials_of(database, job_id)))
-        os.kill(children[0].pid, signal.SIGKILL)
+        until(lambda: events_of(database, job_id)[-1].phase == stage)
+        began = time.monotonic()
+        with database.writing() as connection:
+            assert queue.cancel(connection, job_id) is JobStatus.CANCELLING
+        until(lambda: job_of(database, job_id).status is JobStatus.CANCELLED)
+        assert time.monotonic() - began < 2.0
+        until(lambda: not is_alive(children[0].pid))
+    assert events_of(database, job_id)[-1].kind == "job.cancelled"
+
+
+def kill_the_child_in_its_first_run(database, worker, job_id, times):
+    """Each time the run has begun anew; the children."""
+    children, began = [], set()
+
+    def start(order):
+        children.append(Child(order))
+        return children[-1]
+
+    def fresh_run():
+        return [
+            t
+            for t in trials_of(database, job_id)
+            if t.number == 0 and not t.state.is_finished and t.started_at not in began
+        ]
+
+    worker.start_child = start
+    with working(worker):
+        for _ in range(times):
+            [run] = until(fresh_run)
+            began.add(run.started_at)
+            os.kill(children[-1].pid, signal.SIGKILL)
         until(lambda: job_of(database, job_id).status.is_finished)
-    assert job_of(database, job_id).status is JobStatus.SUCCEEDED
-    assert len(children) == 2
-    failed = [t for t in trials_of(database, job_id) if t.state is TrialState.FAILED]
-    assert len(failed) == 1
-    assert failed[0].document["error"]["code"] == "process_died"
-    assert "SIGKILL" in failed[0].document["error"]["message"]
+    return children
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_child_killed_by_chance_costs_nothing(database, database_url):
+    reference = submit(database, **LONG)
+    worker_of(database, database_url).work_once()
+    job_id = submit(database, **LONG)
+    worker = worker_of(database, database_url)
+    assert len(kill_the_child_in_its_first_run(database, worker, job_id, times=1)) == 2
+    assert recommendation_of(database, job_id) == recommendation_of(database, reference)
+    assert TrialState.FAILED not in {t.state for t in trials_of(database, job_id)}
     assert "process.restarted" in [e.kind for e in events_of(database, job_id)]
+
+
+def test_a_run_that_kills_its_process_fails_and_the_job_goes_on(database, database_url):
+    job_id = submit(database, **LONG)
+    worker = worker_of(database, database_url)
+    assert len(kill_the_child_in_its_first_run(database, worker, job_id, MAX_DEATHS)) == 3
+    assert job_of(database, job_id).status is JobStatus.SUCCEEDED
+    [failed] = [t for t in trials_of(database, job_id) if t.state is TrialState.FAILED]
+    assert failed.number == 0
+    assert failed.document["error"]["code"] == "process_died"
+    assert "SIGKILL" in failed.document["error"]["message"]
 
 
 def test_nothing_trains_on_after_kill_9_of_the_worker(database, database_url):
@@ -323,6 +361,165 @@ def test_a_process_that_always_dies_fails_the_job_with_the_reason(database, data
     assert job.error["code"] == "process_died"
     assert "SIGABRT" in job.error["message"]
     assert len(started) == MAX_CRASHES
+
+
+def test_a_fault_of_the_worker_is_tried_again_later_and_later(database, database_url):
+    worker = worker_of(database, database_url)
+
+    def start(order):
+        raise OSError(28, "No space left on device")
+
+    worker.start_child = start
+    job_id = submit(database)
+    for _ in range(3):
+        assert worker.work_once()
+        with database.writing() as connection:
+            connection.execute(sa.update(jobs).values(not_before=0.0))
+    job = job_of(database, job_id)
+    assert (job.status, job.attempts) == (JobStatus.FAILED, 3)
+    assert "No space left on device" in job.error["message"]
+    retried = [e.data for e in events_of(database, job_id) if e.kind == "job.retried"]
+    assert [data["delay_seconds"] for data in retried] == [10.0, 20.0]
+    assert all("No space left" in data["error"]["message"] for data in retried)
+    assert [pause(n) for n in (3, 6, 7, 100, 2000)] == [40.0, 320.0, 600.0, 600.0, 600.0]
+
+
+SCRIPTED_TRIAL = {
+    "number": 0,
+    "state": "complete",
+    "seconds": 2.5,
+    "phase": "search",
+    "purpose": "final",
+    "arm": "a",
+    "value": 0.5,
+    "cost": 1.0,
+    "error": None,
+    "schedule": {"peak_lr": 0.1, "body": {"family": "constant"}},
+}
+
+
+def scripted(*messages):
+    """A child that says just this."""
+
+    class Scripted:
+        def __init__(self, order):
+            self.messages = iter(messages)
+
+        def next_message(self, timeout):
+            return next(self.messages)
+
+        def end(self):
+            return 0
+
+    return Scripted
+
+
+@pytest.mark.parametrize("verb", ["start_trial", "finish_trial", "finish_stage", "succeed"])
+def test_a_commit_whose_answer_is_lost_is_not_made_twice(database, database_url, monkeypatch, verb):
+    """The database goes away while it commits: it did, and the worker cannot know."""
+    worker = worker_of(database, database_url)
+    real, said = getattr(queue, verb), []
+    monkeypatch.setattr("worker.loop._RETRY_SECONDS", 0.0)
+
+    @contextmanager
+    def forgetful():
+        with database.writing() as connection:
+            yield connection
+        if said == ["written"]:
+            said.append("lost")
+            raise DatabaseDownError("gone")
+
+    def noted(connection, claim, **arguments):
+        real(connection, claim, **arguments)
+        said.append("written")
+
+    monkeypatch.setattr(queue, verb, noted)
+    worker.database = SimpleNamespace(writing=forgetful, reading=database.reading)
+    worker.start_child = scripted(
+        {"type": "trial_started", "trial": SCRIPTED_TRIAL | {"state": "running"}},
+        {"type": "trial_finished", "trial": SCRIPTED_TRIAL, "progress": {}},
+        {"type": "stage_finished", "stage": "search", "result": {"best": 0}},
+        {"type": "finished", "recommendation": "{}"},
+    )
+    job_id = submit(database)
+    assert worker.work_once()
+    assert said[:2] == ["written", "lost"]
+    job = job_of(database, job_id)
+    assert (job.status, job.attempts) == (JobStatus.SUCCEEDED, 1)
+    assert [t.state for t in trials_of(database, job_id)] == [TrialState.COMPLETE]
+    kinds = ["job.queued", "job.started", "trial.finished", "job.succeeded"]
+    assert [event.kind for event in events_of(database, job_id)] == kinds
+
+
+def test_a_database_that_is_away_when_a_process_starts_costs_no_attempt(
+    database, database_url, monkeypatch
+):
+    worker = worker_of(database, database_url)
+    monkeypatch.setattr("worker.loop._RETRY_SECONDS", 0.0)
+    away = [DatabaseDownError("gone")] * 2
+
+    def reading_later():
+        if away:
+            raise away.pop()
+        return database.reading()
+
+    worker.database = SimpleNamespace(writing=database.writing, reading=reading_later)
+    worker.start_child = scripted({"type": "finished", "recommendation": "{}"})
+    job_id = submit(database)
+    assert worker.work_once()
+    job = job_of(database, job_id)
+    assert (job.status, job.attempts, away) == (JobStatus.SUCCEEDED, 1, [])
+
+
+@pytest.mark.parametrize("said", [None, {"type": "finished", "recommendation": "{}"}])
+def test_without_a_database_for_longer_than_the_lease_the_child_is_killed(
+    database, database_url, monkeypatch, said
+):
+    """By the worker's own clock: whether the job was taken over nobody can tell it."""
+    worker = worker_of(database, database_url, lease_seconds=30)
+    clock = SimpleNamespace(now=0.0)
+
+    def passes(seconds):
+        clock.now += seconds
+
+    monkeypatch.setattr(
+        "worker.loop.time", SimpleNamespace(monotonic=lambda: clock.now, sleep=passes)
+    )
+
+    @contextmanager
+    def gone():
+        raise DatabaseDownError("gone")
+        yield
+
+    class Silent:
+        ended = 0
+
+        def __init__(self, order):
+            worker.database.writing = gone
+
+        def next_message(self, timeout):
+            passes(timeout)
+            if said is None:
+                raise queues.Empty
+            return said
+
+        def end(self):
+            Silent.ended += 1
+            return -9
+
+    worker.database = SimpleNamespace(writing=database.writing, reading=database.reading)
+    worker.start_child = Silent
+    job_id = submit(database)
+    assert worker.work_once()
+    assert Silent.ended == 1
+    assert 30 < clock.now < 32
+    job = job_of(database, job_id)
+    assert (job.status, job.attempts) == (JobStatus.RUNNING, 1)
+    expire_lease(database, job_id)
+    worker.database = database
+    worker.start_child = scripted({"type": "finished", "recommendation": "{}"})
+    assert worker.work_once()
+    assert (job_of(database, job_id).status, job_of(database, job_id).attempts) == ("succeeded", 2)
 
 
 def test_out_of_memory_is_contained_and_reported(database, database_url):
