@@ -265,6 +265,7 @@ class Supervisor:
                 last = page[-1].number
         return {
             "job_id": self.claim.job_id,
+            "attempt": self.claim.attempt,
             "spec": self.claim.spec,
             "stages": stages,
             "trials": trials,
