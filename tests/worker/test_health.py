@@ -1,12 +1,15 @@
 """The health check of a worker: what it asks, and what it makes of the answer."""
 
+import threading
 import time
 
 import pytest
 from prometheus_client import start_http_server
 
 from worker import health
+from worker.loop import Supervisor, Worker
 from worker.monitoring import Meters
+from worker.settings import Settings
 
 
 @pytest.fixture
@@ -40,6 +43,22 @@ def test_a_worker_that_has_been_cut_off(meters):
 
 def test_a_worker_that_never_reached_its_database(meters):
     assert "has not answered" in problem(meters.port)
+
+
+def test_an_idle_look_and_a_heartbeat_are_answers(store):
+    worker = Worker(store.database, Settings(device="cpu"), threading.Event())
+
+    def age():
+        return time.time() - worker.meters.registry.get_sample_value(health.METRIC)
+
+    assert age() > 1e6
+    assert not worker.work_once()
+    assert age() < health.LONGEST_SILENCE_SECONDS
+    store.enqueue()
+    supervisor = Supervisor(worker, store.claim())
+    worker.meters.database_seconds.set(0.0)
+    supervisor._heartbeat()
+    assert age() < health.LONGEST_SILENCE_SECONDS
 
 
 def test_no_worker(monkeypatch, capsys):
