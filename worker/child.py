@@ -4,11 +4,11 @@ It has no database. It ends when its stdin does, so that it never outlives its s
 """
 
 import json
+import logging
 import os
 import resource
 import sys
 import threading
-import traceback
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -25,6 +25,8 @@ from worker.pipeline import Pipeline
 from worker.rules import Rules
 from worker.runners.chosen import RUNNERS
 from worker.runners.machine import slots_for
+
+log = logging.getLogger("lrtuner.worker")
 
 ORPHANED = 3
 _MEBIBYTE = 1024 * 1024
@@ -72,18 +74,23 @@ def main() -> int:
     logs.configure(**order["log"])
     threading.Thread(target=_exit_at_eof, daemon=True).start()
     _limit_memory(order["memory_limit_mb"])
-    journal = PipeJournal(out)
+    with logs.about(job_id=order["job_id"], attempt=order["attempt"]):
+        _tell(order, PipeJournal(out))
+    return 0
+
+
+def _tell(order: dict[str, Any], journal: PipeJournal) -> None:
+    """Train, and say how it ended."""
     try:
         journal.send("finished", recommendation=_train(order, journal))
     except JobFailedError as error:
         journal.send("failed", error={"code": error.code, "message": storable(str(error))})
     except (LRTunerError, ValidationError) as error:
         journal.send("failed", error={"code": "invalid_input", "message": storable(str(error))})
-    except Exception as error:  # noqa: BLE001 - the supervisor must learn of it, whatever it is
-        traceback.print_exc()
+    except Exception as error:
+        log.exception("broke off")
         message = storable(f"{type(error).__name__}: {error}")
         journal.send("failed", error={"code": "internal_error", "message": message})
-    return 0
 
 
 def _train(order: dict[str, Any], journal: PipeJournal) -> str:

@@ -272,6 +272,7 @@ class Supervisor:
         stages, trials = self._answered(self._history)
         return {
             "job_id": self.claim.job_id,
+            "attempt": self.claim.attempt,
             "spec": self.claim.spec,
             "stages": stages,
             "trials": trials,
