@@ -28,6 +28,15 @@ _ABOUT_AUTH = {
 _STANDARD_INPUT = 0
 
 
+class Server(uvicorn.Server):
+    """Ends streams before it waits for connections: they would not end by themselves."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut down."""
+        self.config.app.state.watcher.close()  # type: ignore[union-attr]
+        await super().shutdown(sockets)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop; 2 when the settings or the address do not work."""
     options = _parser().parse_args(arguments)
@@ -46,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
     if options.exit_with_parent:
         threading.Thread(target=_stop_with_parent, args=[server], daemon=True).start()
     host, port = listener.getsockname()[:2]

@@ -104,6 +104,7 @@ def _found(request: Request, storage: Storage, settings: Settings) -> Scopes:
     if not row.used_lately:
         with storage.writing() as connection:
             keys.touch_key(connection, row.id)
+    request.state.caller = row.id
     scopes = frozenset(map(Scope, row.scopes))
     return EVERYTHING if Scope.ADMIN in scopes else scopes
 
@@ -148,4 +149,10 @@ def _listed(scopes: Scopes) -> str:
     return ", ".join(f"`{scope}`" for scope in sorted(scopes))
 
 
+def caller(request: Request, _found: Annotated[Scopes, Depends(granted)]) -> str:
+    """Who sent the request: the id of the API key; empty where none was needed."""
+    return getattr(request.state, "caller", "")
+
+
 Granted = Annotated[Scopes, Depends(granted)]
+CallerDep = Annotated[str, Depends(caller)]

@@ -17,12 +17,14 @@ from service import errors
 from service.access import granted
 from service.housekeeping import keep_house
 from service.inspecting import INSPECTIONS_AT_ONCE
-from service.middleware import BodyLimit, RequestContext
+from service.middleware import BodyLimit, RequestContext, Streams
 from service.monitoring import HttpMetrics, QueueCollector
 from service.openapi import DESCRIPTION, describer
 from service.routes import ROUTERS, code, datasets
+from service.routes.evidence import event_chunk
 from service.settings import Settings
 from service.storage import Storage
+from service.watching import Watcher
 
 
 def create_app(settings: Settings | None = None, *, on_loopback: bool = False) -> FastAPI:
@@ -56,6 +58,7 @@ def create_app(settings: Settings | None = None, *, on_loopback: bool = False) -
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger=larger)
     app.state.registry = CollectorRegistry()
     app.add_middleware(HttpMetrics, registry=app.state.registry)
+    app.add_middleware(Streams)
     app.add_middleware(RequestContext)  # the last one added is the outermost
     # The documented way to extend the description.
     app.openapi = describer(app)  # type: ignore[method-assign]
@@ -68,11 +71,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.storage = Storage(database)
     app.state.registry.register(QueueCollector(app.state.storage))
     app.state.inspections = CapacityLimiter(INSPECTIONS_AT_ONCE)
-    housekeeping = asyncio.create_task(keep_house(database, app.state.settings))
+    app.state.watcher = Watcher(app.state.storage, event_chunk)
+    tasks = [
+        asyncio.create_task(keep_house(database, app.state.settings)),
+        asyncio.create_task(app.state.watcher.run()),
+    ]
     try:
         yield
     finally:
-        housekeeping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await housekeeping
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         database.close()

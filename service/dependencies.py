@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from service.problem import ProblemError
 from service.settings import Settings
 from service.storage import Storage
+from service.watching import Watcher
 from service.wording import did_you_mean, plain
 
 _LARGEST_NUMBER = 2**31 - 1
@@ -57,6 +58,12 @@ def settings(request: Request) -> Settings:
     return found
 
 
+def watcher(request: Request) -> Watcher:
+    """What tells of changes of jobs, started with the service."""
+    found: Watcher = request.app.state.watcher
+    return found
+
+
 def number_after(cursor: str | None, *, first: int) -> int:
     """The number behind which a numbered list goes on; `first` when there is no cursor.
 
@@ -76,6 +83,7 @@ def bad_cursor() -> ProblemError:
 
 
 StorageDep = Annotated[Storage, Depends(storage)]
+WatcherDep = Annotated[Watcher, Depends(watcher)]
 SettingsDep = Annotated[Settings, Depends(settings)]
 JobId = Annotated[
     str,

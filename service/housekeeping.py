@@ -1,11 +1,11 @@
-"""What nobody asks for: jobs that no worker will end, and evidence that is kept no longer."""
+"""What nobody asks for: jobs that no worker will end, and what is kept no longer."""
 
 import asyncio
 import logging
 
 from starlette.concurrency import run_in_threadpool
 
-from lrtuner.store import Database, queue, retention
+from lrtuner.store import Database, idempotency, queue, retention
 from service.settings import Settings
 
 PAUSE_SECONDS = 15.0
@@ -25,9 +25,13 @@ async def keep_house(database: Database, settings: Settings, pause: float = PAUS
 
 
 def tidy_up(database: Database, retention_days: float | None) -> None:
-    """End what no worker will end, and remove the evidence that is older than so many days."""
+    """End what no worker will end, and remove old idempotency keys.
+
+    And the evidence that is older than so many days.
+    """
     with database.writing() as connection:
         queue.reap(connection)
+        idempotency.forget_old(connection)
     if retention_days is None:
         return
     with database.writing() as connection:

@@ -1,18 +1,22 @@
-"""Around every request: its id, the last resort for exceptions, and the limit of its size."""
+"""Around every request: its id, the last resort for exceptions, the limit of its size, streams."""
 
+import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lrtuner import logs
 from service.problem import REQUEST_ID, ProblemError, problem_response
 
 _log = logging.getLogger(__name__)
+_STREAM = "lrtuner.stream"
 _ACCEPTED_ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 
 
@@ -60,6 +64,46 @@ class RequestContext:
             await response(scope, receive, send)
 
 
+class Stream(Response):
+    """A response whose body goes on for long; `Streams` sends it."""
+
+    def __init__(
+        self, chunks: AsyncGenerator[bytes], media_type: str, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(headers=headers, media_type=media_type)
+        del self.headers["Content-Length"]
+        self.chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send the headers, and leave the body."""
+        scope[_STREAM] = self.chunks
+        start = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **start})
+
+
+class Streams:
+    """Sends the body of a `Stream` after everything around the endpoint is over.
+
+    So an open stream holds neither what the framework keeps for a request, nor a task beside its
+    own: that is most of the memory. That a client has left is noticed with the next chunk.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        await self.app(scope, receive, send)
+        if _STREAM not in scope:
+            return
+        async with aclosing(scope.pop(_STREAM)) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if await _has_left(receive):
+                    return
+        await send({"type": "http.response.body", "body": b""})
+
+
 class BodyLimit:
     """Refuses bodies above a limit: at once when announced, else when they cross it.
 
@@ -96,6 +140,14 @@ class BodyLimit:
             return message
 
         await self.app(scope, counted_receive, send)
+
+
+async def _has_left(receive: Receive) -> bool:
+    try:
+        async with asyncio.timeout(0):
+            return (await receive())["type"] == "http.disconnect"
+    except TimeoutError:
+        return False
 
 
 def _too_large(max_bytes: int) -> ProblemError:

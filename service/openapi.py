@@ -76,28 +76,64 @@ NOT_MODIFIED: dict[str, Any] = {
     "description": "You have it already (`If-None-Match`).",
     "headers": _ETAG,
 }
+
+
+def _text(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+_FILES = {
+    media_type: {"schema": {"type": "string"}}
+    for media_type in sorted({exporter.media_type for exporter in EXPORTERS.values()})
+}
+_FILE_HEADERS = _ETAG | {
+    "Content-Disposition": _text("A name to save it under."),
+    "Repr-Digest": _text("SHA-256 of the whole file (RFC 9530)."),
+    "Accept-Ranges": _text("`bytes`."),
+}
 DOWNLOAD: dict[str, Any] = {
     "description": "The file.",
-    "content": {
-        media_type: {"schema": {"type": "string"}}
-        for media_type in sorted({exporter.media_type for exporter in EXPORTERS.values()})
-    },
-    "headers": _ETAG,
+    "content": _FILES,
+    "headers": _FILE_HEADERS,
+}
+PART: dict[str, Any] = {
+    "description": "The bytes that `Range` asks for.",
+    "content": _FILES,
+    "headers": _FILE_HEADERS | {"Content-Range": _text("Which bytes, of how many.")},
 }
 PICTURE: dict[str, Any] = {
     "description": "The picture.",
     "content": {"image/svg+xml": {"schema": {"type": "string"}}},
     "headers": _ETAG,
 }
+_SUBMITTED = {
+    "Location": _text("Where the job is."),
+    "X-Cache": _text("`hit`: the job was there, with its answer; `miss`: it is a new one."),
+    "Idempotent-Replayed": _text("`true` where the same request came before."),
+    "Preference-Applied": _text("`wait=N`, where that was preferred."),
+}
 ACCEPTED: dict[str, Any] = {
     "description": "The job is stored and will be run.",
-    "headers": {
-        "Location": {"description": "Where the job is.", "schema": {"type": "string"}},
+    "headers": _SUBMITTED
+    | {
         "Retry-After": {
             "description": "Seconds until it is worth looking.",
             "schema": {"type": "integer"},
         },
     },
+}
+ANSWERED: dict[str, Any] = {
+    "description": "The job has finished: the same question was answered before (`X-Cache: hit`), "
+    "or it ended within the seconds of `Prefer: wait=N`.",
+    "headers": _SUBMITTED,
+}
+EVENTS: dict[str, Any] = {
+    "description": "A page of events, or events as they happen.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+NO_MORE_EVENTS: dict[str, Any] = {
+    "description": "Of a stream: the job has finished, and there is no event above "
+    "`Last-Event-ID`. Browsers stop here.",
 }
 
 

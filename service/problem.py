@@ -55,7 +55,9 @@ KINDS: dict[str, Kind] = {
         405, "The method is not allowed here", "The Allow header lists the methods that are."
     ),
     "not_acceptable": Kind(
-        406, "The requested media type is not available", "Ask for application/json."
+        406,
+        "The requested media type is not available",
+        "Ask for application/json; of the events of a job there is text/event-stream, too.",
     ),
     "conflict": Kind(
         409, "The current state does not allow this", "Look at the status of the job first."
@@ -75,6 +77,14 @@ KINDS: dict[str, Kind] = {
     ),
     "unsupported_media_type": Kind(
         415, "The body has the wrong media type", "Send `Content-Type: application/json`."
+    ),
+    "range_not_satisfiable": Kind(
+        416, "The file has no such bytes", "Content-Range says how many there are."
+    ),
+    "idempotency_key_reused": Kind(
+        422,
+        "The Idempotency-Key stands for another request",
+        "Send a new key with every new job, and the same key with the same body only.",
     ),
     "invalid_input": Kind(
         422, "The input is not valid", "`errors` names every field, its value and what is allowed."

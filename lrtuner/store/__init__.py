@@ -6,6 +6,8 @@
     reading      the queries behind the API
     uploads      what was uploaded: datasets and code
     keys         who may use the service
+    idempotency  requests that are sent again
+    answers      questions that were answered before
     retention    evidence that is kept no longer
     migrate      bring a database to this version's schema
     doctor       what is wrong with it, if anything is
@@ -21,7 +23,7 @@ Transactions belong to the caller:
 """
 
 from lrtuner.store.engine import Database, open_database
-from lrtuner.store.reading import EventRow, JobRow, Page, TrialRow
+from lrtuner.store.reading import EventRow, JobRow, JobState, Page, TrialRow
 from lrtuner.store.transitions import Claim
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Database",
     "EventRow",
     "JobRow",
+    "JobState",
     "Page",
     "TrialRow",
     "open_database",

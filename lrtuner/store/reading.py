@@ -23,6 +23,21 @@ from lrtuner.store.tables import (
     trials,
 )
 
+#: Pairs of ids and numbers in one query: SQLite takes 32,766 variables.
+_PAIRS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What of a job changes while it lives; two that are equal show the same job.
+
+    `event_seq` is the number of its newest event.
+    """
+
+    status: JobStatus
+    event_seq: int
+    progress: dict[str, Any] | None
+
 
 @dataclass(frozen=True)
 class JobRow:
@@ -35,6 +50,7 @@ class JobRow:
         deadline_at: when it expires, None if never.
         pruned_at: when its trials and stages were removed, None while they are there.
         verdict: what its recommendation says in short, None if there is none.
+        event_seq: the number of its newest event.
     """
 
     id: str
@@ -51,6 +67,12 @@ class JobRow:
     deadline_at: float | None
     pruned_at: float | None
     verdict: Headline | None
+    event_seq: int
+
+    @property
+    def state(self) -> JobState:
+        """What of it changes while it lives."""
+        return JobState(self.status, self.event_seq, self.progress)
 
 
 @dataclass(frozen=True)
@@ -173,6 +195,31 @@ def list_events(
     return [EventRow(*row) for row in connection.execute(query)]
 
 
+def job_states(connection: sa.Connection, job_ids: Sequence[str]) -> dict[str, JobState]:
+    """The states of many jobs by id; unknown ones are missing."""
+    columns = (jobs.c.id, jobs.c.status, jobs.c.event_seq, jobs.c.progress)
+    found = {}
+    for first in range(0, len(job_ids), _PAIRS_AT_ONCE):
+        some = job_ids[first : first + _PAIRS_AT_ONCE]
+        for row in connection.execute(sa.select(*columns).where(jobs.c.id.in_(some))):
+            found[row.id] = JobState(JobStatus(row.status), row.event_seq, row.progress)
+    return found
+
+
+def events_by_number(
+    connection: sa.Connection, wanted: Sequence[tuple[str, int]]
+) -> list[tuple[str, EventRow]]:
+    """Events of many jobs, named by job and number, each with its job; in order within a job."""
+    columns = (events.c[name] for name in EventRow.__dataclass_fields__)
+    query = sa.select(events.c.job_id, *columns).order_by(events.c.job_id, events.c.seq)
+    found = []
+    for first in range(0, len(wanted), _PAIRS_AT_ONCE):
+        some = wanted[first : first + _PAIRS_AT_ONCE]
+        named = query.where(sa.tuple_(events.c.job_id, events.c.seq).in_(some))
+        found += [(row[0], EventRow(*row[1:])) for row in connection.execute(named)]
+    return found
+
+
 def last_event(connection: sa.Connection, job_id: str, kind: str) -> EventRow | None:
     """The latest event of that kind, None if there is none."""
     query = (
@@ -240,6 +287,7 @@ def _job_rows(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Jo
             deadline_at=row.deadline_at,
             pruned_at=row.pruned_at,
             verdict=verdicts.get(row.id),
+            event_seq=row.event_seq,
         )
         for row in rows
     ]

@@ -212,6 +212,25 @@ api_keys = sa.Table(
     sa.Column("last_used_at", Finite()),
 )
 
+questions = sa.Table(
+    "questions",
+    metadata,
+    _job_id(),
+    sa.Column("question", PlainText(), nullable=False, index=True),
+)
+
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("caller", PlainText(), primary_key=True),  # the id of an API key, or empty
+    sa.Column("key", PlainText(255), primary_key=True),
+    sa.Column("body", PlainText(), nullable=False),
+    # Null within the transaction that reserves the key.
+    sa.Column("job_id", PlainText(), sa.ForeignKey("jobs.id", ondelete="CASCADE")),
+    sa.Column("cached", sa.Boolean, nullable=False),
+    sa.Column("used_at", Finite(), nullable=False, index=True),
+)
+
 #: The states that a job never leaves, in an order that is always the same.
 FINISHED = sorted(_FINISHED)
 

@@ -4,17 +4,26 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from lrtuner.lifecycle import Stage, TrialState
-from lrtuner.store import EventRow, TrialRow, reading
-from service.dependencies import JobId, Parameters, StorageDep, number_after
+from lrtuner.store import EventRow, JobRow, TrialRow, reading
+from service.dependencies import JobId, Parameters, StorageDep, WatcherDep, number_after
+from service.headers import accepted
 from service.job import check_evidence, not_ready
+from service.middleware import Stream
+from service.openapi import EVENTS, NO_MORE_EVENTS
 from service.pages import Page, page_of, utc, utc_or_none
 from service.problem import ProblemError, documented
+from service.storage import Storage
+from service.watching import server_sent
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["evidence"])
 
-_JSON_RANGES = ("application/json", "application/*", "*/*")
+JSON, STREAM = "application/json", "text/event-stream"
+
+#: A proxy that collected the events would keep them from those who wait.
+_STREAMING = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 class Event(BaseModel):
@@ -58,27 +67,50 @@ class TrialQuery(Parameters):
     curves: Annotated[bool, Field(description="Whether to include the loss curves.")] = False
 
 
-@router.get("/events", responses=documented(400, 404, 406, 422, 503))
-def list_events(
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: EVENTS,
+    204: NO_MORE_EVENTS,
+    **documented(400, 404, 406, 422, 503),
+}
+
+
+@router.head("/events", response_model=None, responses=_ANSWERS)
+@router.get("/events", response_model=Page[Event], responses=_ANSWERS)
+async def list_events(
     job_id: JobId,
     wanted: Annotated[EventQuery, Query()],
     request: Request,
     response: Response,
     storage: StorageDep,
+    watcher: WatcherDep,
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
-) -> Page[Event]:
-    """What happened to the job, oldest first."""
-    if "text/event-stream" in accept and not any(media in accept for media in _JSON_RANGES):
-        raise ProblemError(
-            "not_acceptable", "Events are not streamed (yet); ask for application/json."
+    last_event_id: Annotated[
+        str | None, Header(description="The `id` of the last event of a stream that broke off.")
+    ] = None,
+) -> Page[Event] | Response:
+    """What happened to the job, oldest first: a page, or with `text/event-stream` as it happens.
+
+    The `id` of a server-sent event is its `seq`, `event` its `kind`, `data` the event as in the
+    page. A stream ends with `job.finished`, without an id, or sooner: then come again with
+    `Last-Event-ID`, as browsers do by themselves. There is no gap and nothing twice. When nothing
+    happens a comment comes every 15 seconds.
+    """
+    media_type = accepted(accept, (JSON, STREAM))
+    if media_type is None:
+        raise ProblemError("not_acceptable", f"Events come as {JSON} or as {STREAM}.")
+    if media_type == JSON:
+        after = number_after(wanted.after, first=0)
+        return await run_in_threadpool(
+            _page, job_id, wanted.limit, after, request, response, storage
         )
-    after = number_after(wanted.after, first=0)
-    with storage.reading() as connection:
-        reading.get_job(connection, job_id)
-        rows = reading.list_events(connection, job_id, after=after, limit=wanted.limit + 1)
-    shown = rows[: wanted.limit]
-    next_after = str(shown[-1].seq) if len(rows) > wanted.limit else None
-    return page_of(request, response, [_event(row) for row in shown], next_after)
+    after = number_after(last_event_id or wanted.after, first=0)
+    job = await run_in_threadpool(_job, storage, job_id)
+    if job.status.is_finished and after >= job.event_seq:
+        return Response(status_code=204)
+    if request.method == "HEAD":
+        return Response(media_type=STREAM, headers=_STREAMING)
+    events = watcher.stream(job_id, job.state, after)
+    return Stream(events, STREAM, _STREAMING)
 
 
 @router.get("/range-test", responses=documented(404, 409, 410, 503))
@@ -110,6 +142,27 @@ def list_trials(
     next_after = str(shown[-1].number) if len(rows) > wanted.limit else None
     trials = [_trial(row, curves=wanted.curves) for row in shown]
     return page_of(request, response, trials, next_after)
+
+
+def event_chunk(row: EventRow) -> bytes:
+    """The event as it is sent to those who wait for it."""
+    return server_sent(row.seq, row.kind, _event(row).model_dump_json())
+
+
+def _page(
+    job_id: str, limit: int, after: int, request: Request, response: Response, storage: Storage
+) -> Page[Event]:
+    with storage.reading() as connection:
+        reading.get_job(connection, job_id)
+        rows = reading.list_events(connection, job_id, after=after, limit=limit + 1)
+    shown = rows[:limit]
+    next_after = str(shown[-1].seq) if len(rows) > limit else None
+    return page_of(request, response, [_event(row) for row in shown], next_after)
+
+
+def _job(storage: Storage, job_id: str) -> JobRow:
+    with storage.reading() as connection:
+        return reading.get_job(connection, job_id)
 
 
 def _event(row: EventRow) -> Event:

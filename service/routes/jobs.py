@@ -2,17 +2,18 @@
 
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from starlette.concurrency import run_in_threadpool
 
 from lrtuner.document import verify
-from lrtuner.errors import InvalidInputError
-from lrtuner.job import JobSpec, Key, Priority, Text, Value
+from lrtuner.errors import DatabaseDownError, InvalidInputError
+from lrtuner.job import JobSpec, Key, Text, Value
 from lrtuner.keys import Scope
 from lrtuner.lifecycle import JobStatus
 from lrtuner.sources import Code
-from lrtuner.store import queue, reading
-from service.access import Granted, require_scope
+from lrtuner.store import JobRow, queue, reading
+from service.access import CallerDep, Granted, Scopes, require_scope
 from service.bodies import body_of
 from service.caching import conditional
 from service.code import check_code
@@ -21,19 +22,23 @@ from service.dependencies import (
     Parameters,
     SettingsDep,
     StorageDep,
+    WatcherDep,
     bad_cursor,
     parameter_error,
 )
 from service.fitting import settled
+from service.headers import LONGEST_WAIT, asks_anew, preferred_wait
 from service.job import Job, job_resource, seconds_to_wait
-from service.openapi import ACCEPTED, NOT_MODIFIED, deep_object, request_body
+from service.openapi import ACCEPTED, ANSWERED, NOT_MODIFIED, deep_object, request_body
 from service.pages import Page, page_of
 from service.problem import ProblemError, documented
+from service.settings import Settings
+from service.storage import Storage
+from service.submitting import Submit, Submitted, submit
+from service.watching import Watcher
 from service.wording import shown
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-
-_PRIORITIES: dict[Priority, int] = {"high": 50, "normal": 100, "low": 150}
 
 _LABELS = TypeAdapter(dict[Key, Value])
 
@@ -70,39 +75,92 @@ class JobFilter(Parameters):
         return self
 
 
+class SubmitQuery(Parameters):
+    """How to submit."""
+
+    cache: Annotated[
+        bool,
+        Field(description="Whether a job that has answered the same question before will do."),
+    ] = True
+
+
+class JobQuery(Parameters):
+    """How to look at a job."""
+
+    wait: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=LONGEST_WAIT,
+            description="Seconds to wait for a change: of what `If-None-Match` names, else of the "
+            "job as it stands.",
+        ),
+    ] = 0
+
+
 @router.post(
     "",
     status_code=202,
-    responses={202: ACCEPTED, **documented(400, 403, 413, 415, 422, 503)},
+    responses={
+        200: {"model": Job, **ANSWERED},
+        202: ACCEPTED,
+        **documented(400, 403, 413, 415, 422, 503),
+    },
     openapi_extra=request_body(JobSpec),
 )
-def submit_job(
+async def submit_job(
     spec: Annotated[JobSpec, Depends(body_of(JobSpec))],
+    wanted: Annotated[SubmitQuery, Query()],
     response: Response,
     storage: StorageDep,
     settings: SettingsDep,
+    watcher: WatcherDep,
     granted: Granted,
+    caller: CallerDep,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            pattern=r"^[!-~]{1,255}$",
+            description="Any text of yours, such as a UUID: for 24 hours the same key with the "
+            "same body is answered with the same job.",
+        ),
+    ] = None,
+    cache_control: Annotated[
+        str, Header(description="`no-cache` does what `cache=false` does.")
+    ] = "",
+    prefer: Annotated[
+        str,
+        Header(description="`wait=N`: answer when the job has finished, after 60 s at most."),
+    ] = "",
 ) -> Job:
-    """Submit a job. Once the 202 is there, the job is in the database and will be run."""
-    _check_baseline(spec)
-    if isinstance(spec.model, Code):
-        require_scope(granted, Scope.CODE)
-    with storage.writing() as connection:
-        check_code(connection, spec, settings)
-        spec = settled(connection, spec, settings)
-        job_id = queue.enqueue(
-            connection,
-            spec=spec.model_dump(mode="json", by_alias=True),
-            name=spec.name,
-            metadata=spec.metadata,
-            priority=_PRIORITIES[spec.priority],
-            max_attempts=settings.max_attempts,
-            deadline_seconds=spec.deadline_minutes and 60.0 * spec.deadline_minutes,
-        )
-        row = reading.get_job(connection, job_id)
+    """Submit a job. Once the 202 is there, the job is in the database and will be run.
+
+    A job that asks the same question as one that has succeeded is answered with that one: a 200
+    with `X-Cache: hit`. The question is everything but `name`, `metadata`, `priority`,
+    `deadline_minutes` and `webhook`; jobs on files, checkpoints or functions of the worker's
+    machine are never answered so.
+    """
+    sent = Submit(
+        spec=spec,
+        caller=caller,
+        key=idempotency_key,
+        use_cache=wanted.cache and not asks_anew(cache_control),
+        max_attempts=settings.max_attempts,
+    )
+    found = await run_in_threadpool(_submitted, sent, storage, settings, granted)
+    row, seconds = found.job, preferred_wait(prefer)
+    if seconds is not None:
+        response.headers["Preference-Applied"] = f"wait={seconds}"
+        row = await _finished(row, seconds, storage, watcher)
+    if found.cached or (seconds is not None and row.status.is_finished):
+        response.status_code = 200
+    if found.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    if not row.status.is_finished:
+        response.headers["Retry-After"] = str(seconds_to_wait(row))
+    response.headers["X-Cache"] = "hit" if found.cached else "miss"
     job = job_resource(row, settings.public_url)
     response.headers["Location"] = job.links.self
-    response.headers["Retry-After"] = str(seconds_to_wait(row))
     return job
 
 
@@ -135,18 +193,31 @@ def list_jobs(
     return page_of(request, response, jobs, page.next_cursor)
 
 
-@router.get("/{job_id}", response_model=Job, responses={304: NOT_MODIFIED, **documented(404, 503)})
-def show_job(
-    job_id: JobId, request: Request, storage: StorageDep, settings: SettingsDep
+@router.head("/{job_id}", responses={304: NOT_MODIFIED, **documented(404, 422, 503)})
+@router.get(
+    "/{job_id}", response_model=Job, responses={304: NOT_MODIFIED, **documented(404, 422, 503)}
+)
+async def show_job(
+    job_id: JobId,
+    wanted: Annotated[JobQuery, Query()],
+    request: Request,
+    storage: StorageDep,
+    settings: SettingsDep,
+    watcher: WatcherDep,
 ) -> Response:
-    """Look at a job. While it is not finished, `Retry-After` says when to look again."""
-    with storage.reading() as connection:
-        row = reading.get_job(connection, job_id)
-    headers = {"Cache-Control": "no-cache"}
-    if not row.status.is_finished:
-        headers["Retry-After"] = str(seconds_to_wait(row))
-    content = job_resource(row, settings.public_url).model_dump_json().encode()
-    return conditional(request, content, "application/json", headers)
+    """Look at a job. While it is not finished, `Retry-After` says when to look again.
+
+    With `wait` the answer comes at the next change, or after so many seconds with the job as it
+    stands. Send its ETag as `If-None-Match`, so that no change is missed between two requests: if
+    the job is another by now the answer comes at once, and if it stays the same it is a 304.
+    """
+    row = await run_in_threadpool(_row, storage, job_id)
+    answer = _shown(request, row, settings)
+    as_known = answer.status_code == 304 or "if-none-match" not in request.headers
+    if not wanted.wait or row.status.is_finished or not as_known:
+        return answer
+    await watcher.change(job_id, row.state, wanted.wait)
+    return _shown(request, await run_in_threadpool(_row, storage, job_id), settings)
 
 
 @router.post(
@@ -171,6 +242,43 @@ def cancel_job(
     if before.status in (JobStatus.CANCELLING, JobStatus.CANCELLED):
         response.status_code = 200
     return job_resource(row, settings.public_url)
+
+
+def _submitted(sent: Submit, storage: Storage, settings: Settings, granted: Scopes) -> Submitted:
+    _check_baseline(sent.spec)
+    if isinstance(sent.spec.model, Code):
+        require_scope(granted, Scope.CODE)
+    with storage.writing() as connection:
+
+        def runnable(spec: JobSpec) -> JobSpec:
+            check_code(connection, spec, settings)
+            return settled(connection, spec, settings)
+
+        return submit(connection, sent, runnable)
+
+
+async def _finished(row: JobRow, seconds: int, storage: Storage, watcher: Watcher) -> JobRow:
+    """The job once it has finished, or as it stands after so long."""
+    if row.status.is_finished:
+        return row
+    await watcher.finish(row.id, row.state, seconds)
+    try:
+        return await run_in_threadpool(_row, storage, row.id)
+    except DatabaseDownError:
+        return row  # it is accepted, and the answer says so
+
+
+def _row(storage: Storage, job_id: str) -> JobRow:
+    with storage.reading() as connection:
+        return reading.get_job(connection, job_id)
+
+
+def _shown(request: Request, row: JobRow, settings: Settings) -> Response:
+    headers = {"Cache-Control": "no-cache"}
+    if not row.status.is_finished:
+        headers["Retry-After"] = str(seconds_to_wait(row))
+    content = job_resource(row, settings.public_url).model_dump_json().encode()
+    return conditional(request, content, "application/json", headers)
 
 
 def _check_baseline(spec: JobSpec) -> None:

@@ -16,6 +16,7 @@ import uvicorn
 from lrtuner.document import ScheduleDocument
 from lrtuner.lifecycle import Stage
 from lrtuner.store import open_database, queue
+from service.__main__ import Server
 from service.app import create_app
 from service.openapi import SMALLEST_JOB
 from service.settings import Settings
@@ -123,14 +124,18 @@ def started(**settings):
 def served(**settings):
     """The API on a real socket, and a client of it."""
     app = create_app(Settings(**settings), on_loopback=True)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    server = Server(uvicorn.Config(app, log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         host, port = listener.getsockname()
         try:
-            with httpx.Client(base_url=f"http://{host}:{port}", timeout=30) as inner:
-                yield Checked(inner.request, app)
+            limits = httpx.Limits(max_connections=None)
+            url = f"http://{host}:{port}"
+            with httpx.Client(base_url=url, timeout=30, limits=limits) as inner:
+                client = Checked(inner.request, app)
+                client.stop = lambda: setattr(server, "should_exit", True)
+                yield client
         finally:
             server.should_exit = True
             thread.join()

@@ -11,12 +11,15 @@ from service.settings import Settings
 DATABASE = {"503"}
 ACCESS = {"401", "403", "503"}
 PUBLIC = {"/", "/healthz", "/readyz", "/metrics", "/problems/{code}", "/v1/schema/{name}.json"}
+EVENTS = {"200", "204", "400", "404", "406", "422"}
 ROUTES = {
-    ("post", "/v1/jobs"): {"202", "400", "403", "413", "415", "422"} | DATABASE,
+    ("post", "/v1/jobs"): {"200", "202", "400", "403", "413", "415", "422"} | DATABASE,
     ("get", "/v1/jobs"): {"200", "400", "422"} | DATABASE,
-    ("get", "/v1/jobs/{job_id}"): {"200", "304", "404"} | DATABASE,
+    ("get", "/v1/jobs/{job_id}"): {"200", "304", "404", "422"} | DATABASE,
+    ("head", "/v1/jobs/{job_id}"): {"200", "304", "404", "422"} | DATABASE,
     ("post", "/v1/jobs/{job_id}/cancel"): {"200", "202", "404", "409"} | DATABASE,
-    ("get", "/v1/jobs/{job_id}/events"): {"200", "400", "404", "406", "422"} | DATABASE,
+    ("get", "/v1/jobs/{job_id}/events"): EVENTS | DATABASE,
+    ("head", "/v1/jobs/{job_id}/events"): EVENTS | DATABASE,
     ("get", "/v1/jobs/{job_id}/range-test"): {"200", "404", "409", "410"} | DATABASE,
     ("get", "/v1/jobs/{job_id}/trials"): {"200", "400", "404", "410", "422"} | DATABASE,
     ("get", "/v1/jobs/{job_id}/recommendation"): {"200", "304", "404", "409", "422"} | DATABASE,

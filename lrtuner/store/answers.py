@@ -1,0 +1,33 @@
+"""Answers that are there already: which job asked which question, by its hash."""
+
+import sqlalchemy as sa
+
+from lrtuner.lifecycle import JobStatus
+from lrtuner.store.tables import jobs, questions
+
+
+def remember(connection: sa.Connection, job_id: str, question: str) -> None:
+    """Write down what a job asks."""
+    connection.execute(sa.insert(questions).values(job_id=job_id, question=question))
+
+
+def find(connection: sa.Connection, question: str) -> str | None:
+    """The newest job that has answered the question, None if none has."""
+    query = (
+        sa.select(jobs.c.id)
+        .join(questions, questions.c.job_id == jobs.c.id)
+        .where(
+            questions.c.question == question,
+            jobs.c.status == JobStatus.SUCCEEDED,
+            _may_answer(),
+        )
+        .order_by(jobs.c.seq.desc())
+        .limit(1)
+    )
+    job_id: str | None = connection.execute(query).scalar_one_or_none()
+    return job_id
+
+
+def _may_answer() -> sa.ColumnElement[bool]:
+    """Whose jobs may answer: those that the caller can see."""
+    return sa.true()
