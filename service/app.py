@@ -15,6 +15,7 @@ from lrtuner.projects import Limits
 from lrtuner.store import open_database
 from service import errors
 from service.access import granted
+from service.delivering import Delivering, tries_counter
 from service.housekeeping import keep_house
 from service.inspecting import INSPECTIONS_AT_ONCE
 from service.middleware import BodyLimit, RequestContext
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None, *, on_loopback: bool = False) -
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, larger=larger)
     app.state.registry = CollectorRegistry()
     app.add_middleware(HttpMetrics, registry=app.state.registry)
+    app.state.webhook_tries = tries_counter(app.state.registry)
     app.add_middleware(RequestContext)  # the last one added is the outermost
     # The documented way to extend the description.
     app.openapi = describer(app)  # type: ignore[method-assign]
@@ -68,11 +70,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.storage = Storage(database)
     app.state.registry.register(QueueCollector(app.state.storage))
     app.state.inspections = CapacityLimiter(INSPECTIONS_AT_ONCE)
-    housekeeping = asyncio.create_task(keep_house(database, app.state.settings))
+    delivering = Delivering(database, app.state.settings, app.state.webhook_tries)
+    beside = [
+        asyncio.create_task(keep_house(database, app.state.settings)),
+        asyncio.create_task(delivering.run()),
+    ]
     try:
         yield
     finally:
-        housekeeping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await housekeeping
+        for task in beside:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         database.close()

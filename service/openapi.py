@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from lrtuner.export import EXPORTERS
 from lrtuner.job import JobSpec
 from lrtuner.keys import Scope
+from lrtuner.webhook import Receiver
 from service.access import needed_scope
 from service.problem import Problem, documented
 
@@ -101,14 +102,14 @@ ACCEPTED: dict[str, Any] = {
 }
 
 
-def request_body(model: type[BaseModel]) -> dict[str, Any]:
+JOB_EXAMPLES = {"smallest": SMALLEST_JOB, "every_field": EXAMPLE_JOB}
+
+
+def request_body(model: type[BaseModel], examples: dict[str, Any]) -> dict[str, Any]:
     """What a route declares that reads its body with `bodies.body_of(model)`."""
     content = {
         "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
-        "examples": {
-            "smallest": {"summary": "What is required", "value": SMALLEST_JOB},
-            "digits": {"summary": "Every field", "value": EXAMPLE_JOB},
-        },
+        "examples": {name: {"value": example} for name, example in examples.items()},
     }
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
@@ -148,7 +149,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     _, own = models_json_schema(
-        [(JobSpec, "validation"), (Problem, "validation")],
+        [(JobSpec, "validation"), (Receiver, "validation"), (Problem, "validation")],
         ref_template="#/components/schemas/{model}",
     )
     schemas |= own["$defs"]

@@ -4,11 +4,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lrtuner.logs import Style
 from lrtuner.sources.code import AllowedList
+from lrtuner.webhook import secret_bytes
+from service.addresses import NetworkList
 
 
 def _default_database(validated: dict[str, Any]) -> str:
@@ -19,6 +21,11 @@ def _web_address(value: str) -> str:
     if value and not value.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
     return value.rstrip("/")
+
+
+def _signing_secret(value: SecretStr) -> SecretStr:
+    secret_bytes(value.get_secret_value())
+    return value
 
 
 class Auth(StrEnum):
@@ -109,4 +116,22 @@ class Settings(BaseSettings):
         description="Who may use the service while it has no API key: with `auto` whoever asks "
         "from this machine, if it listens on a loopback address only; with `required` nobody; "
         "with `open` everybody. Once there is a key, every request needs one.",
+    )
+    webhook_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = Field(
+        default=None,
+        repr=False,
+        description="What signs messages to webhooks that bring no secret: `whsec_...`, or several "
+        "separated by spaces while one replaces another. Not set: webhooks need their own.",
+    )
+    webhook_allow: NetworkList = Field(
+        default="",
+        description="Networks that webhooks may lead to although they are not public: "
+        "`10.1.0.0/16,127.0.0.1/32`. Not set: none.",
+    )
+    webhook_retention_days: float = Field(
+        default=30,
+        gt=0,
+        le=100_000,
+        description="After so many days messages to webhooks are removed, if they are not still to "
+        "be delivered.",
     )

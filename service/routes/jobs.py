@@ -11,7 +11,7 @@ from lrtuner.job import JobSpec, Key, Priority, Text, Value
 from lrtuner.keys import Scope
 from lrtuner.lifecycle import JobStatus
 from lrtuner.sources import Code
-from lrtuner.store import queue, reading
+from lrtuner.store import deliveries, queue, reading
 from service.access import Granted, require_scope
 from service.bodies import body_of
 from service.caching import conditional
@@ -26,9 +26,10 @@ from service.dependencies import (
 )
 from service.fitting import settled
 from service.job import Job, job_resource, seconds_to_wait
-from service.openapi import ACCEPTED, NOT_MODIFIED, deep_object, request_body
+from service.openapi import ACCEPTED, JOB_EXAMPLES, NOT_MODIFIED, deep_object, request_body
 from service.pages import Page, page_of
 from service.problem import ProblemError, documented
+from service.webhook import check_receiver
 from service.wording import shown
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -74,7 +75,7 @@ class JobFilter(Parameters):
     "",
     status_code=202,
     responses={202: ACCEPTED, **documented(400, 403, 413, 415, 422, 503)},
-    openapi_extra=request_body(JobSpec),
+    openapi_extra=request_body(JobSpec, JOB_EXAMPLES),
 )
 def submit_job(
     spec: Annotated[JobSpec, Depends(body_of(JobSpec))],
@@ -85,6 +86,8 @@ def submit_job(
 ) -> Job:
     """Submit a job. Once the 202 is there, the job is in the database and will be run."""
     _check_baseline(spec)
+    if spec.webhook:
+        check_receiver(spec.webhook, settings, within="webhook.")
     if isinstance(spec.model, Code):
         require_scope(granted, Scope.CODE)
     with storage.writing() as connection:
@@ -98,6 +101,8 @@ def submit_job(
             priority=_PRIORITIES[spec.priority],
             deadline_seconds=spec.deadline_minutes and 60.0 * spec.deadline_minutes,
         )
+        if spec.webhook:
+            deliveries.subscribe(connection, job_id, spec.webhook)
         row = reading.get_job(connection, job_id)
     job = job_resource(row, settings.public_url)
     response.headers["Location"] = job.links.self
