@@ -9,7 +9,7 @@ FRAMEWORKS := $(VENV)/.frameworks
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help install demo test test-frameworks test-all test-compose lint format serve clean
+.PHONY: help install demo test test-frameworks test-all test-compose fuzz lint format openapi serve clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ lint: $(STAMP) ## formatter check, linter, types, import contracts, dependency c
 format: $(STAMP) ## format the code and sort the imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+openapi: $(STAMP) ## write docs/openapi.json, the description of the API that reviews see
+	$(BIN)/python -m service.describe > docs/openapi.json
 
 serve: $(STAMP) ## API and one worker on the embedded database, for development
 	$(BIN)/lrtuner serve

@@ -24,6 +24,7 @@ from lrtuner.sources import (
 )
 from lrtuner.strict import Strict, does_not_fit
 from lrtuner.training import Training
+from lrtuner.webhook import Webhook
 
 DEFAULT_PAIRS = 5
 
@@ -176,7 +177,7 @@ class JobSpec(Strict):
     priority: Priority = "normal"
     deadline_minutes: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     metadata: Annotated[dict[Key, Value], Field(max_length=32, default_factory=dict)]
-    webhook: None = None
+    webhook: Webhook | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

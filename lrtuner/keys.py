@@ -16,8 +16,8 @@ class Scope(StrEnum):
     """What a key may do; each is granted for itself.
 
     `read`: look at jobs, their results and uploads. `submit`: submit and cancel jobs, upload and
-    delete datasets. `code`: upload and delete code, and, beside `submit`, submit jobs that run it.
-    `admin`: all of it.
+    delete datasets, test and redeliver webhooks. `code`: upload and delete code, and, beside
+    `submit`, submit jobs that run it. `admin`: all of it.
     """
 
     READ = "read"

@@ -14,6 +14,9 @@
     explain         validation errors as sentences (with `places` and `wording`)
     problem, errors every error as application/problem+json
     caching         ETag and 304
+    webhook         what webhooks are told, and what became of it
+    delivering      messages to webhooks: what is due, and what follows from each answer
+    sending         one message to one receiver (with `signing` and `addresses`)
     middleware      request ids, the last resort for exceptions, the limit of a body
     openapi         the description of it all
 

@@ -15,6 +15,7 @@ from lrtuner.projects import Limits
 from lrtuner.store import open_database
 from service import errors
 from service.access import granted
+from service.delivering import Delivering, tries_counter
 from service.housekeeping import keep_house
 from service.inspecting import INSPECTIONS_AT_ONCE
 from service.middleware import BodyLimit, RequestContext, Streams
@@ -59,6 +60,7 @@ def create_app(settings: Settings | None = None, *, on_loopback: bool = False) -
     app.state.registry = CollectorRegistry()
     app.add_middleware(HttpMetrics, registry=app.state.registry)
     app.add_middleware(Streams)
+    app.state.webhook_tries = tries_counter(app.state.registry)
     app.add_middleware(RequestContext)  # the last one added is the outermost
     # The documented way to extend the description.
     app.openapi = describer(app)  # type: ignore[method-assign]
@@ -72,9 +74,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.registry.register(QueueCollector(app.state.storage))
     app.state.inspections = CapacityLimiter(INSPECTIONS_AT_ONCE)
     app.state.watcher = Watcher(app.state.storage, event_chunk)
+    delivering = Delivering(database, app.state.settings, app.state.webhook_tries)
     tasks = [
         asyncio.create_task(keep_house(database, app.state.settings)),
         asyncio.create_task(app.state.watcher.run()),
+        asyncio.create_task(delivering.run()),
     ]
     try:
         yield

@@ -5,6 +5,7 @@ in UTF-8 that every other reader, and every database, understands in the same wa
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
@@ -21,6 +22,9 @@ from service.wording import plain
 MAX_DEPTH = 32
 MAX_VALUES = 50_000
 _TOLD = 3
+
+_HIDDEN = "***"
+_SECRET = re.compile(r"whsec_\S*")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -69,11 +73,14 @@ def validated(model: type[Model], document: Any) -> Model:
     """
     strange = list(islice(_unstorable_text(document), MAX_ENTRIES))
     if strange:
-        raise _invalid(strange)
+        told = _without_secrets(document)
+        rule = "text must not contain NUL characters or lone surrogates"
+        raise _invalid([value_problem(parts, told, rule) for parts in strange])
     try:
         result = model.model_validate(document)
     except ValidationError as error:
-        raise _invalid(body_problems(model, document, error.errors(include_url=False))) from None
+        told = _without_secrets(document)
+        raise _invalid(body_problems(model, told, error.errors(include_url=False))) from None
     # Parts of a model may be free-form; pydantic does not look into those.
     endless = list(islice(_unstorable_numbers(document), MAX_ENTRIES))
     if endless:
@@ -114,12 +121,23 @@ def _walk(document: Any) -> Iterator[tuple[Parts, Any]]:
             waiting += [((*parts, index), inner) for index, inner in enumerate(value)]
 
 
-def _unstorable_text(document: Any) -> Iterator[Entry]:
-    rule = "text must not contain NUL characters or lone surrogates"
+def _without_secrets(document: Any) -> Any:
+    """The document as an answer may repeat it: errors end up in the logs of pipelines."""
+    if isinstance(document, dict):
+        return {
+            key: _HIDDEN if key == "secret" else _without_secrets(value)
+            for key, value in document.items()
+        }
+    if isinstance(document, list):
+        return [_without_secrets(value) for value in document]
+    return _SECRET.sub(_HIDDEN, document) if isinstance(document, str) else document
+
+
+def _unstorable_text(document: Any) -> Iterator[Parts]:
     for parts, value in _walk(document):
         keys = value if isinstance(value, dict) else ()
         if any(map(_is_strange, keys)) or (isinstance(value, str) and _is_strange(value)):
-            yield value_problem(parts, document, rule)
+            yield parts
 
 
 def _unstorable_numbers(document: Any) -> Iterator[Entry]:

@@ -5,7 +5,7 @@ import logging
 
 from starlette.concurrency import run_in_threadpool
 
-from lrtuner.store import Database, idempotency, queue, retention
+from lrtuner.store import Database, deliveries, idempotency, queue, retention
 from service.settings import Settings
 
 PAUSE_SECONDS = 15.0
@@ -20,6 +20,7 @@ async def keep_house(database: Database, settings: Settings, pause: float = PAUS
         await asyncio.sleep(pause)
         try:
             await run_in_threadpool(tidy_up, database, settings.retention_days)
+            await run_in_threadpool(forget_messages, database, settings.webhook_retention_days)
         except Exception as error:  # noqa: BLE001 - the next round may work: requests say why
             _log.warning("could not tidy up: %s: %s", type(error).__name__, error)
 
@@ -39,3 +40,9 @@ def tidy_up(database: Database, retention_days: float | None) -> None:
         pruned = retention.prune(connection, older_than_seconds=older)
     if pruned:
         _log.info("removed the evidence of %d old jobs", len(pruned))
+
+
+def forget_messages(database: Database, retention_days: float) -> None:
+    """Remove the messages to webhooks that are older than so many days."""
+    with database.writing() as connection:
+        deliveries.prune(connection, older_than_seconds=retention_days * _DAY_SECONDS)

@@ -63,7 +63,6 @@ class Job(BaseModel):
 def job_resource(row: JobRow, public_url: str) -> Job:
     """The job as the API shows it."""
     times = {name: utc_or_none(seconds) for name, seconds in row.timestamps.items()}
-    own = f"{public_url}/v1/jobs/{row.id}"
     return Job(
         id=row.id,
         status=row.status,
@@ -76,18 +75,24 @@ def job_resource(row: JobRow, public_url: str) -> Job:
         deadline_at=utc_or_none(row.deadline_at),
         evidence_pruned_at=utc_or_none(row.pruned_at),
         progress=row.progress,
-        error=row.error and _problem(row.error),
+        error=row.error and job_problem(row.error),
         verdict=row.verdict,
-        links=Links(
-            self=own,
-            events=f"{own}/events",
-            trials=f"{own}/trials",
-            range_test=f"{own}/range-test",
-            recommendation=f"{own}/recommendation",
-            report=f"{own}/report.html",
-            schedule_plot=f"{own}/plots/schedule.svg",
-            cancel=f"{own}/cancel",
-        ),
+        links=job_links(row.id, public_url),
+    )
+
+
+def job_links(job_id: str, public_url: str) -> Links:
+    """Where the rest of a job is."""
+    own = f"{public_url}/v1/jobs/{job_id}"
+    return Links(
+        self=own,
+        events=f"{own}/events",
+        trials=f"{own}/trials",
+        range_test=f"{own}/range-test",
+        recommendation=f"{own}/recommendation",
+        report=f"{own}/report.html",
+        schedule_plot=f"{own}/plots/schedule.svg",
+        cancel=f"{own}/cancel",
     )
 
 
@@ -120,7 +125,7 @@ def not_ready(row: JobRow, what: str) -> ProblemError:
     )
 
 
-def _problem(error: dict[str, Any]) -> dict[str, Any]:
+def job_problem(error: dict[str, Any]) -> dict[str, Any]:
     """A stored failure (`code`, `message`) as a problem."""
     code = str(error.get("code", "job_failed"))
     title = KINDS[code].title if code in KINDS else "The job failed"

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lrtuner.errors import LRTunerError
 from lrtuner.lifecycle import JobStatus
-from lrtuner.store import reading
+from lrtuner.store import deliveries, reading
 from service.problem import ProblemError
 from service.storage import Storage
 
@@ -31,6 +31,7 @@ class QueueCollector:
         try:
             with self._storage.reading() as connection:
                 queue = reading.queue_state(connection)
+                pending = deliveries.count_pending(connection)
         except (LRTunerError, ProblemError):
             up.add_metric([], 0.0)
             yield up
@@ -43,6 +44,8 @@ class QueueCollector:
         yield jobs
         age = "Seconds that the job which waits longest has been ready to run; 0 if none waits."
         yield GaugeMetricFamily("lrtuner_queue_age_seconds", age, value=queue.oldest_seconds)
+        told = "Messages to webhooks that are still to be delivered."
+        yield GaugeMetricFamily("lrtuner_webhook_pending", told, value=pending)
 
 
 class HttpMetrics:

@@ -11,8 +11,10 @@ from pydantic.json_schema import models_json_schema
 from lrtuner.export import EXPORTERS
 from lrtuner.job import JobSpec
 from lrtuner.keys import Scope
+from lrtuner.webhook import Receiver
 from service.access import needed_scope
 from service.problem import Problem, documented
+from service.webhook import Message
 
 EXAMPLE_JOB: dict[str, Any] = {
     "name": "digits-mlp",
@@ -136,15 +138,28 @@ NO_MORE_EVENTS: dict[str, Any] = {
     "`Last-Event-ID`. Browsers stop here.",
 }
 
+_MESSAGE: dict[str, Any] = {
+    "summary": "What a job's webhook is told",
+    "description": "Signed as Standard Webhooks defines it, and sent again, under the same "
+    "`webhook-id`, until it is answered with 2xx.",
+    "parameters": [
+        {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+        for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+    ],
+    "requestBody": {
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Message"}}}
+    },
+    "responses": {"2XX": {"description": "Delivered."}, "410": {"description": "Not again."}},
+}
 
-def request_body(model: type[BaseModel]) -> dict[str, Any]:
+JOB_EXAMPLES = {"smallest": SMALLEST_JOB, "every_field": EXAMPLE_JOB}
+
+
+def request_body(model: type[BaseModel], examples: dict[str, Any]) -> dict[str, Any]:
     """What a route declares that reads its body with `bodies.body_of(model)`."""
     content = {
         "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
-        "examples": {
-            "smallest": {"summary": "What is required", "value": SMALLEST_JOB},
-            "digits": {"summary": "Every field", "value": EXAMPLE_JOB},
-        },
+        "examples": {name: {"value": example} for name, example in examples.items()},
     }
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
@@ -184,19 +199,39 @@ def _described(app: FastAPI) -> dict[str, Any]:
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     _, own = models_json_schema(
-        [(JobSpec, "validation"), (Problem, "validation")],
+        [
+            (JobSpec, "validation"),
+            (Receiver, "validation"),
+            (Problem, "validation"),
+            (Message, "serialization"),
+        ],
         ref_template="#/components/schemas/{model}",
     )
     schemas |= own["$defs"]
+    _name_inner_unions(schemas, "JobSpec")
     schemas["Job"]["properties"]["spec"] = {"$ref": "#/components/schemas/JobSpec"}
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    document["webhooks"] = {"job": {"post": _MESSAGE}}
     document["components"]["securitySchemes"] = {"api_key": _SCHEME}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _without_framework_errors(operation["responses"])
             _with_access(operation, needed_scope(method, path))
     return document
+
+
+def _name_inner_unions(schemas: dict[str, Any], model: str) -> None:
+    """Give a union within a union a name: what a discriminator maps to has to be a reference."""
+    for field, schema in schemas[model]["properties"].items():
+        mapping = schema.get("discriminator", {}).get("mapping", {})
+        for tag, inner in mapping.items():
+            if isinstance(inner, str):
+                continue
+            name = f"{tag}_{field}".title().replace("_", "")
+            schemas[name] = inner
+            mapping[tag] = f"#/components/schemas/{name}"
+            schema["oneOf"][schema["oneOf"].index(inner)] = {"$ref": mapping[tag]}
 
 
 def _with_access(operation: dict[str, Any], scope: Scope | None) -> None:

@@ -1,10 +1,18 @@
 """Settings of the API: those that it shares with the workers, and its own."""
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, SecretStr
 
 from lrtuner.settings import SharedSettings
+from lrtuner.webhook import secret_bytes
+from service.addresses import NetworkList
+
+
+def _signing_secret(value: SecretStr) -> SecretStr:
+    secret_bytes(value.get_secret_value())
+    return value
 
 
 class Auth(StrEnum):
@@ -49,4 +57,22 @@ class Settings(SharedSettings):
         description="Who may use the service while it has no API key: with `auto` whoever asks "
         "from this machine, if it listens on a loopback address only; with `required` nobody; "
         "with `open` everybody. Once there is a key, every request needs one.",
+    )
+    webhook_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = Field(
+        default=None,
+        repr=False,
+        description="What signs messages to webhooks that bring no secret: `whsec_...`, or several "
+        "separated by spaces while one replaces another. Not set: webhooks need their own.",
+    )
+    webhook_allow: NetworkList = Field(
+        default="",
+        description="Networks that webhooks may lead to although they are not public: "
+        "`10.1.0.0/16,127.0.0.1/32`. Not set: none.",
+    )
+    webhook_retention_days: float = Field(
+        default=30,
+        gt=0,
+        le=100_000,
+        description="After so many days messages to webhooks are removed, if they are not still to "
+        "be delivered.",
     )

@@ -11,7 +11,7 @@ from typing import Any
 from lrtuner.job import JobSpec, Priority
 from lrtuner.jsontext import digest
 from lrtuner.question import question_of
-from lrtuner.store import JobRow, answers, idempotency, queue, reading
+from lrtuner.store import JobRow, answers, deliveries, idempotency, queue, reading
 from service.problem import ProblemError
 
 _PRIORITIES: dict[Priority, int] = {"high": 50, "normal": 100, "low": 150}
@@ -86,7 +86,8 @@ def _again(connection: Any, earlier: idempotency.Earlier, body: str) -> Submitte
 
 def _answer(connection: Any, sent: Submit, spec: JobSpec) -> Submitted:
     question = question_of(spec)
-    if question is not None and sent.use_cache:
+    # whoever asks to be told waits for the message, not for the answer
+    if question is not None and sent.use_cache and sent.spec.webhook is None:
         answered = answers.find(connection, question)
         if answered is not None:
             return Submitted(reading.get_job(connection, answered), cached=True)
@@ -99,6 +100,8 @@ def _answer(connection: Any, sent: Submit, spec: JobSpec) -> Submitted:
         max_attempts=sent.max_attempts,
         deadline_seconds=spec.deadline_minutes and 60.0 * spec.deadline_minutes,
     )
+    if sent.spec.webhook:
+        deliveries.subscribe(connection, job_id, sent.spec.webhook)
     if question is not None:
         answers.remember(connection, job_id, question)
     return Submitted(reading.get_job(connection, job_id))

@@ -5,6 +5,7 @@
     queue        the verbs that change a job: enqueue, claim, heartbeat, succeed, cancel, reap...
     reading      the queries behind the API
     uploads      what was uploaded: datasets and code
+    deliveries   messages to webhooks: an outbox, and what became of each
     keys         who may use the service
     idempotency  requests that are sent again
     answers      questions that were answered before

@@ -198,6 +198,7 @@ def _open_sqlite(url: sa.URL, *, foreign_keys: bool) -> Database:
             url,
             connect_args={"timeout": LOCK_TIMEOUT_SECONDS},
             json_serializer=_dump_document,
+            hide_parameters=True,  # an error goes to the log; secrets of webhooks do not
         )
 
         @sa.event.listens_for(engine, "connect")
@@ -243,6 +244,7 @@ def _open_postgresql(url: sa.URL) -> Database:
         pool_pre_ping=True,  # the first query after a database restart must not fail
         connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
         json_serializer=_dump_document,
+        hide_parameters=True,
     )
 
     @sa.event.listens_for(engine, "connect")

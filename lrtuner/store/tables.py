@@ -4,7 +4,9 @@
           ├─ events            what happened, numbered 1, 2, 3... within the job
           ├─ trials            every training run that was asked for
           ├─ stages            results of finished stages: where another attempt goes on
-          └─ recommendations   the published text, at most one per job
+          ├─ recommendations   the published text, at most one per job
+          ├─ webhooks          who is told of a job that is not finished
+          └─ deliveries        messages to them, and what became of each; also tests, of no job
     datasets, code             what was uploaded, by the hash of its content
     api_keys                   who may use the service, by the hash of a secret
 
@@ -33,6 +35,9 @@ metadata = sa.MetaData(
 #: partial index only for a query that contains its condition literally; and negative, so that
 #: SQLite does not prefer the index on `status`, which is in another order.
 ACTIVE = sa.text("status NOT IN ('cancelled', 'succeeded', 'failed', 'expired')")
+
+#: The messages that are still to be delivered; spelled out for the same reason.
+PENDING = sa.text("next_try_at IS NOT NULL")
 
 
 class PlainText(sa.TypeDecorator[str]):
@@ -178,6 +183,37 @@ recommendations = sa.Table(
     sa.Column("document", PlainText(), nullable=False),
     sa.Column("headline", Document),  # of the document, for lists; null for those of before
     sa.Column("published_at", Finite(), nullable=False),
+)
+
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    _job_id(),
+    sa.Column("url", PlainText(), nullable=False),
+    sa.Column("events", Document, nullable=False),
+    sa.Column("secret", PlainText()),  # none: the service's own
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("id", PlainText(), nullable=False, unique=True),
+    sa.Column("job_id", PlainText(), sa.ForeignKey("jobs.id", ondelete="CASCADE")),
+    sa.Column("event", PlainText(), nullable=False),
+    sa.Column("url", PlainText(), nullable=False),
+    sa.Column("secret", PlainText()),
+    sa.Column("status", PlainText(), nullable=False),
+    sa.Column("created_at", Finite(), nullable=False),
+    sa.Column("next_try_at", Finite()),  # also while it is sent: when the sender's lease runs out
+    sa.Column("claims", sa.Integer, nullable=False),  # the fencing token: only ever grows
+    sa.Column("num_tries", sa.Integer, nullable=False),  # since it was made or asked for again
+    sa.Column("tries", Document, nullable=False),  # the newest, with what was answered
+    sa.Index(None, "job_id", "seq"),
+    sa.Index(
+        "ix_deliveries_pending", "next_try_at", sqlite_where=PENDING, postgresql_where=PENDING
+    ),
+    sqlite_autoincrement=True,
 )
 
 datasets = sa.Table(

@@ -8,8 +8,10 @@ import sqlalchemy as sa
 
 from lrtuner.errors import LeaseLostError
 from lrtuner.lifecycle import TRANSITIONS, JobStatus, TrialState
+from lrtuner.store import deliveries
 from lrtuner.store.engine import DatabaseClock
 from lrtuner.store.tables import TIMESTAMPS, events, jobs, trials
+from lrtuner.webhook import WEBHOOK_EVENTS
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,10 @@ def write_event(
     phase: str | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> None:
-    """Insert event `seq`, a number just counted up in the job row and therefore locked with it."""
+    """Insert event `seq`, a number just counted up in the job row and therefore locked with it.
+
+    What webhooks are told of goes into their outbox in the same transaction.
+    """
     connection.execute(
         sa.insert(events).values(
             job_id=job_id,
@@ -138,6 +143,8 @@ def write_event(
             data=dict(data or {}),
         )
     )
+    if kind in WEBHOOK_EVENTS:
+        deliveries.post(connection, job_id, kind)
 
 
 def _end_trials(connection: sa.Connection, job_id: str, status: JobStatus) -> None:

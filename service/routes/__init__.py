@@ -10,6 +10,7 @@ from service.routes import (
     recommendations,
     report,
     schedules,
+    webhooks,
 )
 
 # The one line that a new endpoint module adds itself to.
@@ -22,5 +23,6 @@ ROUTERS = (
     plots.router,
     report.router,
     schedules.router,
+    webhooks.router,
     health.router,
 )

@@ -29,13 +29,21 @@ from service.dependencies import (
 from service.fitting import settled
 from service.headers import LONGEST_WAIT, asks_anew, preferred_wait
 from service.job import Job, job_resource, seconds_to_wait
-from service.openapi import ACCEPTED, ANSWERED, NOT_MODIFIED, deep_object, request_body
+from service.openapi import (
+    ACCEPTED,
+    ANSWERED,
+    JOB_EXAMPLES,
+    NOT_MODIFIED,
+    deep_object,
+    request_body,
+)
 from service.pages import Page, page_of
 from service.problem import ProblemError, documented
 from service.settings import Settings
 from service.storage import Storage
 from service.submitting import Submit, Submitted, submit
 from service.watching import Watcher
+from service.webhook import check_receiver
 from service.wording import shown
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -106,7 +114,7 @@ class JobQuery(Parameters):
         202: ACCEPTED,
         **documented(400, 403, 413, 415, 422, 503),
     },
-    openapi_extra=request_body(JobSpec),
+    openapi_extra=request_body(JobSpec, JOB_EXAMPLES),
 )
 async def submit_job(
     spec: Annotated[JobSpec, Depends(body_of(JobSpec))],
@@ -137,8 +145,8 @@ async def submit_job(
 
     A job that asks the same question as one that has succeeded is answered with that one: a 200
     with `X-Cache: hit`. The question is everything but `name`, `metadata`, `priority`,
-    `deadline_minutes` and `webhook`; jobs on files, checkpoints or functions of the worker's
-    machine are never answered so.
+    `deadline_minutes`; jobs with a `webhook`, and those on files, checkpoints or functions of the
+    worker's machine, are never answered so.
     """
     sent = Submit(
         spec=spec,
@@ -246,6 +254,8 @@ def cancel_job(
 
 def _submitted(sent: Submit, storage: Storage, settings: Settings, granted: Scopes) -> Submitted:
     _check_baseline(sent.spec)
+    if sent.spec.webhook:
+        check_receiver(sent.spec.webhook, settings, within="webhook.")
     if isinstance(sent.spec.model, Code):
         require_scope(granted, Scope.CODE)
     with storage.writing() as connection:

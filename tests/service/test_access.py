@@ -24,6 +24,8 @@ NEEDED = {
     ("delete", "/v1/datasets/{dataset_id}"): {Scope.SUBMIT},
     ("post", "/v1/code"): {Scope.CODE},
     ("delete", "/v1/code/{code_id}"): {Scope.CODE},
+    ("post", "/v1/webhook-deliveries/{delivery_id}/redeliver"): {Scope.SUBMIT},
+    ("post", "/v1/webhooks/test"): {Scope.SUBMIT},
 }
 OPERATIONS = [
     (method, path)
@@ -35,7 +37,8 @@ PROTECTED = [operation for operation in OPERATIONS if operation[1] not in PUBLIC
 
 def url_of(path):
     """A path that leads to the endpoint, and to nothing that is there."""
-    values = {"job_id": "job_none", "dataset_id": ID, "code_id": ID, "name": "none", "code": "none"}
+    values = {"job_id": "job_none", "dataset_id": ID, "code_id": ID, "delivery_id": "msg_none"}
+    values |= {"name": "none", "code": "none"}
     return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
 
 

@@ -1,10 +1,14 @@
+import difflib
 import json
 import re
+from itertools import islice
+from pathlib import Path
 
 import pytest
 
 from lrtuner.job import JobSpec
 from service.app import create_app
+from service.describe import description
 from service.openapi import DESCRIPTION, EXAMPLE_JOB, SMALLEST_JOB
 from service.settings import Settings
 
@@ -36,6 +40,10 @@ ROUTES = {
     ("get", "/v1/code/{code_id}"): {"200", "404"} | DATABASE,
     ("head", "/v1/code/{code_id}"): {"200", "404"} | DATABASE,
     ("delete", "/v1/code/{code_id}"): {"204", "404", "409"} | DATABASE,
+    ("get", "/v1/webhook-deliveries"): {"200", "400", "404", "422"} | DATABASE,
+    ("get", "/v1/webhook-deliveries/{delivery_id}"): {"200", "404"} | DATABASE,
+    ("post", "/v1/webhook-deliveries/{delivery_id}/redeliver"): {"202", "404"} | DATABASE,
+    ("post", "/v1/webhooks/test"): {"202", "400", "413", "415", "422"} | DATABASE,
     ("get", "/v1/families"): {"200"},
     ("get", "/v1/exports"): {"200"},
     ("get", "/v1/schema/{name}.json"): {"200", "404"},
@@ -110,3 +118,30 @@ def test_the_pages_for_people(sqlite_client):
 def test_describing_touches_no_database(tmp_path):
     create_app(Settings(data_dir=tmp_path / "none")).openapi()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_change_of_the_api_is_seen_in_review():
+    """The description is committed: who changes the API changes the file, and it is compared."""
+    committed = Path(__file__).parents[2] / "docs" / "openapi.json"
+    before, now = committed.read_text().splitlines(), description().splitlines()
+    changed = islice(difflib.unified_diff(before, now, "docs/openapi.json", "now", n=1), 60)
+    told = "\n".join(["the API differs from docs/openapi.json: run `make openapi`", *changed])
+    assert before == now, told
+
+
+def test_discriminators_map_to_references(described):
+    """Nothing else is allowed, and readers of the description fail on anything else."""
+
+    def mappings(value):
+        if isinstance(value, dict):
+            yield value.get("mapping") if "propertyName" in value else None
+            for inner in value.values():
+                yield from mappings(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from mappings(inner)
+
+    found = [mapping for mapping in mappings(described) if mapping]
+    assert found
+    for mapping in found:
+        assert all(str(target).startswith("#/components/schemas/") for target in mapping.values())
