@@ -8,7 +8,7 @@ find  check_task  here        find, check-task
 code                          code list, code show; submit --code
 datasets                      datasets upload, datasets list, datasets show
 keys                          keys create, keys list, keys revoke
-configs  diff  drawing        export, check, show, diff
+configs  diff  drawing        export, check, show, summary, diff
 output                        what is said where, exit codes
 """
 

@@ -1,4 +1,4 @@
-"""The commands for a downloaded schedule config, without a service: export, check, show."""
+"""The commands for a downloaded schedule config without a service: export, check, show, summary."""
 
 import shutil
 import sys
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lrtuner import markdown
 from lrtuner.cli import drawing
 from lrtuner.cli.output import STDOUT, note, save, say, speaks_unicode, table
 from lrtuner.document import AnyDocument, ReactiveDocument, ScheduleDocument, load
@@ -42,12 +43,20 @@ Examples:
 """
 
 
+_SUMMARY = """\b
+Examples:
+  lrtuner summary schedule.json >> "$GITHUB_STEP_SUMMARY"
+  lrtuner summary new.json --against schedule.json > comment.md
+"""
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     formats = "\n".join(f"  {name:<14}{e.title}" for name, e in EXPORTERS.items())
     app.command(epilog=f"{_EXPORT}\n\b\nFormats:\n{formats}")(export)
     app.command(epilog="Example:  lrtuner check schedule.json && python train.py")(check)
     app.command(epilog="Example:  lrtuner show schedule.json")(show)
+    app.command(epilog=_SUMMARY)(summary)
 
 
 def export(
@@ -111,6 +120,22 @@ def show(config: Config) -> None:
         _show(document)
 
 
+def summary(
+    config: Config,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="SCHEDULE.json", help="The schedule in use, to compare with."),
+    ] = None,
+) -> None:
+    """Sum up a schedule config in Markdown, for a pipeline or a pull request.
+
+    With --against, also how it differs from the schedule in use; and which of the two is better, if
+    the job compared them (see `lrtuner submit --fail-if-worse-than`).
+    """
+    new, in_use = _schedule(config), _schedule(against) if against else None
+    say(markdown.summary(new, in_use, against.name if against else ""))
+
+
 def drawn(schedule: Schedule, other: Schedule | None, names: tuple[str, str]) -> list[str]:
     """The schedule as stdout can show it, with a legend if there is another one beside it."""
     unicode = speaks_unicode(sys.stdout, drawing.UNICODE.sample)
@@ -132,6 +157,13 @@ def _show(schedule: ScheduleDocument) -> None:
         verdict_rows(schedule.verdict) if schedule.verdict else [("verdict", "none in this config")]
     )
     say("\n".join(_apart([*rows, *provenance_rows(schedule)])))
+
+
+def _schedule(path: Path) -> ScheduleDocument:
+    document = load(path)
+    if isinstance(document, ReactiveDocument):
+        raise UnsupportedError(f"{path} reacts to a metric: it has no rates to sum up")
+    return document
 
 
 def _apart(rows: Rows) -> list[str]:
