@@ -9,6 +9,7 @@ code                          code list, code show; submit --code
 datasets                      datasets upload, datasets list, datasets show
 keys                          keys create, keys list, keys revoke
 configs  diff  drawing        export, check, show, summary, diff
+completion                    completion
 output                        what is said where, exit codes
 """
 
@@ -22,6 +23,7 @@ from lrtuner import __version__
 from lrtuner.cli import (
     check_task,
     code,
+    completion,
     configs,
     datasets,
     diff,
@@ -106,6 +108,7 @@ configs.register(app)
 diff.register(app)
 keys.register(app)
 processes.register(app)
+completion.register(app)
 
 
 def main() -> None:

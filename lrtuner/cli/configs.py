@@ -13,6 +13,7 @@ from lrtuner.cli.output import STDOUT, note, save, say, speaks_unicode, table
 from lrtuner.document import AnyDocument, ReactiveDocument, ScheduleDocument, load
 from lrtuner.errors import UnsupportedError
 from lrtuner.export import EXPORTERS, exporter
+from lrtuner.jsontext import dumps
 from lrtuner.schedules.grammar import Schedule
 from lrtuner.words import (
     Rows,
@@ -90,7 +91,10 @@ def export(
         say(output)
 
 
-def check(config: Config) -> None:
+def check(
+    config: Config,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
     """Check a schedule config.
 
     Its format, that it gives the rates its checksum points promise, and its content hash.
@@ -103,6 +107,10 @@ def check(config: Config) -> None:
             plural(len(points), "checksum point") if points else "no checksum points",
             "content hash" if document.provenance else "no content hash",
         ]
+    if as_json:
+        told = {"ok": True, "title": title(document), "kind": document.kind, "checked": checked}
+        say(dumps(told, indent=2))
+        return
     say(f"ok: {config}: {title(document)}; checked: {', '.join(checked)}")
 
 

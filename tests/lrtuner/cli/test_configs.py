@@ -310,3 +310,10 @@ def test_a_summary_is_markdown(run, config_file, reactive_file, tmp_path):
         refused = run("summary", *arguments)
         assert refused.exit_code == 2
         assert "reacts to a metric" in refused.stderr
+
+
+def test_check_as_json(run, config_file):
+    told = json.loads(run("check", config_file, "--json").stdout)
+    assert (told["ok"], told["kind"]) == (True, "closed_form")
+    assert told["title"] == "warmup + cosine, peak 0.131, 380 steps"
+    assert "content hash" in told["checked"]
