@@ -49,7 +49,7 @@ def standing(recommended: ScheduleDocument, in_use: ScheduleDocument, name: str)
     compared = baseline_schedule(verdict)
     told = f"than {name}: {_numbers(verdict)}"
     if compared is None or not same_rates(compared, given):
-        reason = f"not compared with {name}, which did not train to its end in this job"
+        reason = f"not compared with {name}: it is another baseline, or did not train to its end"
         return Standing(outcome="unresolved", reason=reason, metric=verdict.metric)
     if verdict.status == "confirmed":
         return _standing("better", f"better {told}", verdict)

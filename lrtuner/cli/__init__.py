@@ -9,7 +9,8 @@ code                          code list, code show; submit --code
 datasets                      datasets upload, datasets list, datasets show
 keys                          keys create, keys list, keys revoke
 doctor  surroundings          doctor
-configs  diff  drawing        export, check, show, diff
+configs  diff  drawing        export, check, show, summary, diff
+completion                    completion
 output                        what is said where, exit codes
 """
 
@@ -23,6 +24,7 @@ from lrtuner import __version__
 from lrtuner.cli import (
     check_task,
     code,
+    completion,
     configs,
     datasets,
     diff,
@@ -109,6 +111,7 @@ diff.register(app)
 keys.register(app)
 doctor.register(app)
 processes.register(app)
+completion.register(app)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The commands for a downloaded schedule config, without a service: export, check, show."""
+"""The commands for a downloaded schedule config without a service: export, check, show, summary."""
 
 import shutil
 import sys
@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from lrtuner import markdown
 from lrtuner.cli import drawing
 from lrtuner.cli.output import STDOUT, note, save, say, speaks_unicode, table
 from lrtuner.document import AnyDocument, ReactiveDocument, ScheduleDocument, load
 from lrtuner.errors import UnsupportedError
 from lrtuner.export import EXPORTERS, exporter
+from lrtuner.jsontext import dumps
 from lrtuner.schedules.grammar import Schedule
 from lrtuner.words import (
     Rows,
@@ -42,12 +44,20 @@ Examples:
 """
 
 
+_SUMMARY = """\b
+Examples:
+  lrtuner summary schedule.json >> "$GITHUB_STEP_SUMMARY"
+  lrtuner summary new.json --against schedule.json > comment.md
+"""
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     formats = "\n".join(f"  {name:<14}{e.title}" for name, e in EXPORTERS.items())
     app.command(epilog=f"{_EXPORT}\n\b\nFormats:\n{formats}")(export)
     app.command(epilog="Example:  lrtuner check schedule.json && python train.py")(check)
     app.command(epilog="Example:  lrtuner show schedule.json")(show)
+    app.command(epilog=_SUMMARY)(summary)
 
 
 def export(
@@ -81,7 +91,10 @@ def export(
         say(output)
 
 
-def check(config: Config) -> None:
+def check(
+    config: Config,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
     """Check a schedule config.
 
     Its format, that it gives the rates its checksum points promise, and its content hash.
@@ -94,6 +107,10 @@ def check(config: Config) -> None:
             plural(len(points), "checksum point") if points else "no checksum points",
             "content hash" if document.provenance else "no content hash",
         ]
+    if as_json:
+        told = {"ok": True, "title": title(document), "kind": document.kind, "checked": checked}
+        say(dumps(told, indent=2))
+        return
     say(f"ok: {config}: {title(document)}; checked: {', '.join(checked)}")
 
 
@@ -109,6 +126,22 @@ def show(config: Config) -> None:
         say("\n".join([*table(rule_rows(document)), *_apart(provenance_rows(document))]))
     else:
         _show(document)
+
+
+def summary(
+    config: Config,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="SCHEDULE.json", help="The schedule in use, to compare with."),
+    ] = None,
+) -> None:
+    """Sum up a schedule config in Markdown, for a pipeline or a pull request.
+
+    With --against, also how it differs from the schedule in use; and which of the two is better, if
+    the job compared them (see `lrtuner submit --fail-if-worse-than`).
+    """
+    new, in_use = _schedule(config), _schedule(against) if against else None
+    say(markdown.summary(new, in_use, against.name if against else ""))
 
 
 def drawn(schedule: Schedule, other: Schedule | None, names: tuple[str, str]) -> list[str]:
@@ -132,6 +165,13 @@ def _show(schedule: ScheduleDocument) -> None:
         verdict_rows(schedule.verdict) if schedule.verdict else [("verdict", "none in this config")]
     )
     say("\n".join(_apart([*rows, *provenance_rows(schedule)])))
+
+
+def _schedule(path: Path) -> ScheduleDocument:
+    document = load(path)
+    if isinstance(document, ReactiveDocument):
+        raise UnsupportedError(f"{path} reacts to a metric: it has no rates to sum up")
+    return document
 
 
 def _apart(rows: Rows) -> list[str]:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +48,7 @@ Examples:
   lrtuner submit job.json --wait --timeout 1800 --output schedule.json
   lrtuner submit job.json --wait --fail-if-worse-than schedule.json --output new.json
   lrtuner submit job.json --code . --wait
+  lrtuner submit job.json --metadata commit=$(git rev-parse HEAD)
   generate-job | lrtuner submit - --json | jq -r .id
 
 \b
@@ -78,6 +79,10 @@ def submit(
     timeout: Timeout = None,
     fail_if_worse_than: FailIfWorseThan = None,
     strict: Strict = False,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Label the job, beside its own metadata."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit a job and print its id.
@@ -106,6 +111,8 @@ def submit(
     spec = read_spec(job_file)
     if code is not None:
         spec = with_code(spec, code)
+    if metadata:
+        spec = _labelled(spec, labels_of(metadata))
     if gate:
         spec = gate.into(spec)
     with _client() as client:
@@ -233,6 +240,13 @@ def jobs(
 
 def _client() -> Client:
     return Client.from_environment(on_retry=Lines().trouble)
+
+
+def _labelled(spec: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+    own = spec.get("metadata") or {}
+    if not isinstance(own, dict):
+        raise InvalidInputError(f"metadata must be an object, not {own!r}")
+    return {**spec, "metadata": {**own, **labels}}
 
 
 def _check_output(output: str, as_json: bool) -> None:

@@ -296,3 +296,24 @@ def test_words_of_strangers_do_not_steer_the_terminal(run, config, tmp_path):
     out = run("show", "odd.json").stdout  # `run` looks for control characters
     assert "[bold]really[/bold] verdict  confirmed" in out
     assert "\x9b" not in out
+
+
+# summary ----------------------------------------------------------------------------------------
+
+
+def test_a_summary_is_markdown(run, config_file, reactive_file, tmp_path):
+    result = run("summary", config_file)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("## warmup + cosine, peak 0.131, 380 steps\n")
+    assert "### Against config.json" in run("summary", config_file, "--against", config_file).stdout
+    for arguments in ([reactive_file], [config_file, "--against", reactive_file]):
+        refused = run("summary", *arguments)
+        assert refused.exit_code == 2
+        assert "reacts to a metric" in refused.stderr
+
+
+def test_check_as_json(run, config_file):
+    told = json.loads(run("check", config_file, "--json").stdout)
+    assert (told["ok"], told["kind"]) == (True, "closed_form")
+    assert told["title"] == "warmup + cosine, peak 0.131, 380 steps"
+    assert "content hash" in told["checked"]

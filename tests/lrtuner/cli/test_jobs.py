@@ -303,3 +303,23 @@ def test_a_recommendation_of_another_kind_is_not_summed_up(run, service):
     result = run("wait", "job_1", url=service.url)
     assert result.exit_code == 5
     assert "of the kind 'reactive'" in result.stderr
+
+
+# Labels -----------------------------------------------------------------------------------------
+
+
+def test_labels_join_those_of_the_job_file(run, service):
+    spec = {**SPEC, "metadata": {"commit": "old", "team": "vision"}}
+    labels = ["--metadata", "commit=4f0c", "--metadata", "branch=a=b"]
+    assert run("submit", "-", *labels, url=service.url, stdin=json.dumps(spec)).exit_code == 0
+    [sent] = service.submitted
+    assert sent["metadata"] == {"commit": "4f0c", "team": "vision", "branch": "a=b"}
+
+
+@pytest.mark.parametrize(("metadata", "label"), [([], "branch"), (["x"], "branch=main")])
+def test_labels_that_cannot_be_are_refused(run, service, metadata, label):
+    spec = json.dumps({**SPEC, "metadata": metadata})
+    result = run("submit", "-", "--metadata", label, url=service.url, stdin=spec)
+    assert result.exit_code == 2
+    assert "metadata must be" in result.stderr
+    assert service.submitted == []

@@ -18,7 +18,7 @@ from lrtuner.job import JobSpec
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "digits-mlp.json"
 COMMANDS = "serve api worker migrate submit status wait cancel download jobs find check-task "
-COMMANDS += "export check show diff history doctor"
+COMMANDS += "export check show summary diff history doctor completion"
 GROUPS = "code datasets keys"
 
 

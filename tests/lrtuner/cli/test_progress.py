@@ -1,6 +1,9 @@
 """What is shown while a job runs."""
 
 import io
+import os
+import re
+import select
 import sys
 
 import pytest
@@ -116,3 +119,65 @@ def test_the_display_suits_stderr(monkeypatch, tty, term, kind):
     monkeypatch.setenv("FORCE_COLOR", "1")
     with progress.display() as shown:
         assert isinstance(shown, kind)
+
+
+# On a terminal, and not on one ------------------------------------------------------------------
+
+CONTROL = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
+COLOUR = re.compile(r"\x1b\[[\d;]*[34][0-9][\d;]*m")
+
+
+@pytest.fixture
+def on_terminal(monkeypatch):
+    """Show an event and a job on a terminal; what was written there."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+
+    def written(**environment):
+        for name, value in {"TERM": "xterm-256color", **environment}.items():
+            monkeypatch.setenv(name, value)
+        ours, theirs = os.openpty()
+        with open(theirs, "w") as stream, monkeypatch.context() as patched:
+            patched.setattr(sys, "stderr", stream)
+            show()
+            stream.flush()
+            found = b""
+            while select.select([ours], [], [], 0.0)[0]:
+                found += os.read(ours, 65536)
+        os.close(ours)
+        return found.decode()
+
+    return written
+
+
+def show():
+    with progress.display() as display:
+        display.event(event(1, kind="job.started", message="began"))
+        display.job(job())
+
+
+def test_a_terminal_gets_a_live_line_in_colour(on_terminal):
+    text = on_terminal()
+    assert "began" in text
+    assert CONTROL.search(text)
+    assert COLOUR.search(text)
+
+
+def test_no_color_is_heeded(on_terminal):
+    text = on_terminal(NO_COLOR="1")
+    assert "began" in text
+    assert CONTROL.search(text)  # the line still moves
+    assert not COLOUR.search(text)
+
+
+def test_a_dumb_terminal_gets_plain_lines(on_terminal):
+    text = on_terminal(TERM="dumb")
+    assert text.split() == ["[search]", "began"]
+    assert not CONTROL.search(text)
+
+
+def test_a_pipe_gets_plain_lines_even_where_colour_is_forced(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    show()
+    assert capsys.readouterr().err == "[search] began\n"
