@@ -77,7 +77,8 @@ def bad_cursor() -> ProblemError:
 
 StorageDep = Annotated[Storage, Depends(storage)]
 SettingsDep = Annotated[Settings, Depends(settings)]
+JOB_ID = r"^[A-Za-z0-9_-]{1,64}$"
 JobId = Annotated[
     str,
-    Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["job_mfzwizltoq2xg3dfpa7xk4tfnu"]),
+    Path(pattern=JOB_ID, examples=["job_mfzwizltoq2xg3dfpa7xk4tfnu"]),
 ]

@@ -28,6 +28,7 @@ def tidy_up(database: Database, retention_days: float | None) -> None:
     """End what no worker will end, and remove the evidence that is older than so many days."""
     with database.writing() as connection:
         queue.reap(connection)
+        retention.number_labels(connection)
     if retention_days is None:
         return
     with database.writing() as connection:

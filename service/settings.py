@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lrtuner.logs import Style
 from lrtuner.sources.code import AllowedList
+from lrtuner.store.quotas import Quotas
 
 
 def _default_database(validated: dict[str, Any]) -> str:
@@ -104,9 +105,39 @@ class Settings(BaseSettings):
         description="The functions that a job may name as its model: `package.module:function` or "
         "`package.*`, separated by commas; the same for the workers. Not set: none.",
     )
+    max_queued_per_key: int | None = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="Most jobs of one API key that wait at the same time; without keys, most of "
+        "all. One more is a 429.",
+    )
+    max_running_per_key: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Most jobs of one API key that run at the same time; the others wait. "
+        "Default: any number.",
+    )
+    submits_per_minute_per_key: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Most jobs that one API key can submit in any 60 seconds; one more is a 429. "
+        "Default: any number.",
+    )
     auth: Auth = Field(
         default=Auth.AUTO,
         description="Who may use the service while it has no API key: with `auto` whoever asks "
         "from this machine, if it listens on a loopback address only; with `required` nobody; "
         "with `open` everybody. Once there is a key, every request needs one.",
     )
+
+    @property
+    def quotas(self) -> Quotas:
+        """What a key may do that has no quotas of its own."""
+        return Quotas(
+            max_queued=self.max_queued_per_key,
+            max_running=self.max_running_per_key,
+            submits_per_minute=self.submits_per_minute_per_key,
+        )

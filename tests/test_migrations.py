@@ -15,7 +15,7 @@ from lrtuner.lifecycle import Stage
 from lrtuner.store import migrate, open_database, queue, reading
 from lrtuner.store.tables import metadata
 
-HEAD = "0005"
+HEAD = "0007"
 
 
 def tables(url):

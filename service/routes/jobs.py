@@ -12,6 +12,7 @@ from lrtuner.keys import Scope
 from lrtuner.lifecycle import JobStatus
 from lrtuner.sources import Code
 from lrtuner.store import queue, reading
+from lrtuner.store.quotas import admit
 from service.access import Granted, require_scope
 from service.bodies import body_of
 from service.caching import conditional
@@ -73,7 +74,7 @@ class JobFilter(Parameters):
 @router.post(
     "",
     status_code=202,
-    responses={202: ACCEPTED, **documented(400, 403, 413, 415, 422, 503)},
+    responses={202: ACCEPTED, **documented(400, 403, 413, 415, 422, 429, 503)},
     openapi_extra=request_body(JobSpec),
 )
 def submit_job(
@@ -87,9 +88,11 @@ def submit_job(
     _check_baseline(spec)
     if isinstance(spec.model, Code):
         require_scope(granted, Scope.CODE)
+    quotas = settings.quotas.of(granted.key)
     with storage.writing() as connection:
-        check_code(connection, spec, settings)
-        spec = settled(connection, spec, settings)
+        admit(connection, granted.key_id, quotas)
+        check_code(connection, spec, settings, team=granted.sees)
+        spec = settled(connection, spec, settings, team=granted.sees)
         job_id = queue.enqueue(
             connection,
             spec=spec.model_dump(mode="json", by_alias=True),
@@ -97,6 +100,9 @@ def submit_job(
             metadata=spec.metadata,
             priority=_PRIORITIES[spec.priority],
             deadline_seconds=spec.deadline_minutes and 60.0 * spec.deadline_minutes,
+            key_id=granted.key_id,
+            team=granted.team,
+            max_running=quotas.max_running,
         )
         row = reading.get_job(connection, job_id)
     job = job_resource(row, settings.public_url)
@@ -116,6 +122,7 @@ def list_jobs(
     response: Response,
     storage: StorageDep,
     settings: SettingsDep,
+    granted: Granted,
 ) -> Page[Job]:
     """List jobs, newest first. Paging shows every job once, however many arrive meanwhile."""
     with storage.reading() as connection:
@@ -127,6 +134,7 @@ def list_jobs(
                 status=wanted.status or None,
                 name=wanted.name,
                 metadata=wanted.labels,
+                team=granted.sees,
             )
         except InvalidInputError:  # everything but the cursor has been validated
             raise bad_cursor() from None

@@ -12,7 +12,7 @@ DATABASE = {"503"}
 ACCESS = {"401", "403", "503"}
 PUBLIC = {"/", "/healthz", "/readyz", "/metrics", "/problems/{code}", "/v1/schema/{name}.json"}
 ROUTES = {
-    ("post", "/v1/jobs"): {"202", "400", "403", "413", "415", "422"} | DATABASE,
+    ("post", "/v1/jobs"): {"202", "400", "403", "413", "415", "422", "429"} | DATABASE,
     ("get", "/v1/jobs"): {"200", "400", "422"} | DATABASE,
     ("get", "/v1/jobs/{job_id}"): {"200", "304", "404"} | DATABASE,
     ("post", "/v1/jobs/{job_id}/cancel"): {"200", "202", "404", "409"} | DATABASE,
