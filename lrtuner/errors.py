@@ -9,6 +9,7 @@
     │   └── UnsupportedError       a request that is well formed, and that this version cannot do
     ├── NotFoundError              no such job, family, format or schema
     ├── ConflictError              the thing exists, but its state forbids the request
+    ├── QuotaError                 more than a key may have or do at present
     ├── DatabaseDownError          the database does not answer; what was asked may or may not hold
     │   └── DatabaseFullError      its disk is full: nothing was written
     ├── LeaseLostError             a worker wrote under an attempt that is no longer its own
@@ -89,6 +90,16 @@ class ConflictError(LRTunerError):
     """The current state does not allow this."""
 
     code = "conflict"
+
+
+class QuotaError(LRTunerError):
+    """The quota is used up; `retry_seconds` from now it may be different."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, message: str | None = None, *, retry_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
 
 
 class DatabaseDownError(LRTunerError):

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 _ID_BYTES, _SECRET_BYTES = 7, 32
-_KEY = re.compile(r"lrt_([a-z2-7]{12})_[a-z2-7]{52}", re.ASCII)
+KEY_ID = re.compile(r"[a-z2-7]{12}", re.ASCII)
+_KEY = re.compile(rf"lrt_({KEY_ID.pattern})_[a-z2-7]{{52}}", re.ASCII)
 
 
 class Scope(StrEnum):
@@ -17,7 +18,7 @@ class Scope(StrEnum):
 
     `read`: look at jobs, their results and uploads. `submit`: submit and cancel jobs, upload and
     delete datasets, test and redeliver webhooks. `code`: upload and delete code, and, beside
-    `submit`, submit jobs that run it. `admin`: all of it.
+    `submit`, submit jobs that run it. `admin`: all of it, and the jobs and uploads of every team.
     """
 
     READ = "read"

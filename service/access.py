@@ -1,14 +1,17 @@
-"""Who may do what: API keys, their scopes, and when none is needed."""
+"""Who may do what: API keys, their scopes and teams, and when none is needed."""
 
 import ipaddress
+import re
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
 from lrtuner.keys import Scope, key_id_of, matches
-from lrtuner.store import keys
-from service.dependencies import SettingsDep, StorageDep
+from lrtuner.store import keys, reading
+from lrtuner.store.keys import KeyRow
+from service.dependencies import JOB_ID, SettingsDep, StorageDep
 from service.problem import ProblemError
 from service.settings import Auth, Settings
 from service.storage import Storage
@@ -37,6 +40,33 @@ _HOW = (
 )
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request, and what that may do.
+
+    Attributes:
+        key: None where none was needed; then everything is for everybody.
+    """
+
+    scopes: Scopes
+    key: KeyRow | None = None
+
+    @property
+    def key_id(self) -> str | None:
+        """What tells it from others; None without a key."""
+        return self.key.id if self.key else None
+
+    @property
+    def team(self) -> str | None:
+        """Whose is what it submits and uploads; None without a key."""
+        return self.key.team if self.key else None
+
+    @property
+    def sees(self) -> str | None:
+        """The team whose jobs and uploads are there for it; None: those of all are."""
+        return None if Scope.ADMIN in self.scopes else self.team
+
+
 def needed_scope(method: str, path: str) -> Scope | None:
     """What a request needs, by the template of its path; None where nothing is needed.
 
@@ -49,30 +79,33 @@ def needed_scope(method: str, path: str) -> Scope | None:
     return Scope.CODE if path.startswith("/v1/code") else Scope.SUBMIT
 
 
-def granted(request: Request, storage: StorageDep, settings: SettingsDep) -> Scopes:
-    """What the sender may do, once it is certain that this is enough for the endpoint.
+def granted(request: Request, storage: StorageDep, settings: SettingsDep) -> Caller:
+    """Who sent the request, once it is certain that it may ask this endpoint, and for this job.
 
     Every endpoint depends on it, before anything of the request is looked at.
 
     Raises:
         ProblemError: there is no key, no valid one, or it lacks the scope.
+        NotFoundError: for this caller there is no such job.
     """
     needed = needed_scope(request.method, request.scope["route"].path)
     if needed is None:
-        return frozenset()
-    found = _found(request, storage, settings)
-    require_scope(found, needed)
-    return found
+        return Caller(frozenset())
+    caller = _caller(request, storage, settings)
+    require_scope(caller, needed)
+    _require_own(request.path_params.get("job_id"), caller, storage)
+    return caller
 
 
-def require_scope(found: Scopes, needed: Scope) -> None:
+def require_scope(caller: Caller, needed: Scope) -> None:
     """Refuse a request that may not do something.
 
     Raises:
-        ProblemError: the scope is not among those that were found.
+        ProblemError: the scope is not among the sender's.
     """
-    if needed not in found:
-        told = f"This needs a key with the scope `{needed}`; yours has {_listed(found)}."
+    if needed not in caller.scopes:
+        has = _listed(caller.scopes)
+        told = f"This needs a key with the scope `{needed}`; yours has {has}."
         challenge = f'Bearer realm="lrtuner", error="insufficient_scope", scope="{needed}"'
         raise ProblemError("missing_scope", told, headers={"WWW-Authenticate": challenge})
 
@@ -87,14 +120,22 @@ def is_local(host: str | None) -> bool:
         return False
 
 
-def _found(request: Request, storage: Storage, settings: Settings) -> Scopes:
+def _require_own(job_id: str | None, caller: Caller, storage: Storage) -> None:
+    """Let a job of another team be as one that does not exist, at every endpoint there is."""
+    if job_id is None or caller.sees is None or not re.fullmatch(JOB_ID, job_id):
+        return
+    with storage.reading() as connection:
+        reading.require_job(connection, job_id, team=caller.sees)
+
+
+def _caller(request: Request, storage: Storage, settings: Settings) -> Caller:
     text = _sent_key(request)
     key_id = key_id_of(text) if text is not None else None
     with storage.reading() as connection:
         row = keys.find_key(connection, key_id) if key_id else None
         is_open = row is None and not keys.has_keys(connection)
     if is_open and _needs_no_key(request, settings):
-        return EVERYTHING
+        return Caller(EVERYTHING)
     if text is None:
         raise _unauthorized(f"An API key is needed: {_HOW}.")
     if row is None or not matches(text, row.digest):
@@ -104,9 +145,8 @@ def _found(request: Request, storage: Storage, settings: Settings) -> Scopes:
     if not row.used_lately:
         with storage.writing() as connection:
             keys.touch_key(connection, row.id)
-    request.state.caller = row.id
     scopes = frozenset(map(Scope, row.scopes))
-    return EVERYTHING if Scope.ADMIN in scopes else scopes
+    return Caller(EVERYTHING if Scope.ADMIN in scopes else scopes, row)
 
 
 def _sent_key(request: Request) -> str | None:
@@ -149,10 +189,4 @@ def _listed(scopes: Scopes) -> str:
     return ", ".join(f"`{scope}`" for scope in sorted(scopes))
 
 
-def caller(request: Request, _found: Annotated[Scopes, Depends(granted)]) -> str:
-    """Who sent the request: the id of the API key; empty where none was needed."""
-    return getattr(request.state, "caller", "")
-
-
-Granted = Annotated[Scopes, Depends(granted)]
-CallerDep = Annotated[str, Depends(caller)]
+Granted = Annotated[Caller, Depends(granted)]

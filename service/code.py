@@ -79,11 +79,13 @@ def require_code(settings: Settings) -> None:
         raise ProblemError("turned_off", f"U{_NO_CODE[1:]}.")
 
 
-def check_code(connection: Any, spec: JobSpec, settings: Settings) -> None:
+def check_code(
+    connection: Any, spec: JobSpec, settings: Settings, *, team: str | None = None
+) -> None:
     """Refuse a job whose model is code that it may not train.
 
-    An uploaded project cannot be deleted before the end of the transaction, and after it the job
-    uses it.
+    For a team there is only what it has uploaded. An uploaded project cannot be deleted before the
+    end of the transaction, and after it the job uses it.
 
     Raises:
         ProblemError: code or this entry point is turned off, or there is no such project.
@@ -91,7 +93,7 @@ def check_code(connection: Any, spec: JobSpec, settings: Settings) -> None:
     if isinstance(spec.model, Code):
         if not settings.code:
             raise field_problem("turned_off", "model.source", _NO_CODE)
-        _check_project(connection, spec.model.id)
+        _check_project(connection, spec.model.id, team)
     if isinstance(spec.model, Entrypoint) and not allowed(spec.model.target, settings.entrypoints):
         raise field_problem(
             "turned_off",
@@ -100,9 +102,9 @@ def check_code(connection: Any, spec: JobSpec, settings: Settings) -> None:
         )
 
 
-def _check_project(connection: Any, code_id: str | None) -> None:
+def _check_project(connection: Any, code_id: str | None, team: str | None) -> None:
     if code_id is None:
         raise field_problem("invalid_input", "model.id", f"missing; {_HOW}")
-    if CODE.find(connection, code_id, hold=True) is None:
+    if CODE.find(connection, code_id, team=team, hold=True) is None:
         told = f"there is no code {code_id}; {_HOW}"
         raise field_problem("invalid_input", "model.id", told)

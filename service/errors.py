@@ -1,6 +1,7 @@
 """From exceptions to problems: which code, which status."""
 
 import logging
+import math
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
@@ -8,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from lrtuner.errors import DatabaseDownError, DatabaseFullError, LRTunerError
+from lrtuner.errors import DatabaseDownError, DatabaseFullError, LRTunerError, QuotaError
 from service.explain import parameter_problems
 from service.problem import KINDS, ProblemError, problem_response
 from service.routes import ROUTERS
@@ -45,6 +46,9 @@ def _core_error(request: Request, error: LRTunerError) -> Response:
         _log.warning("%s", error)
         detail = _OUTAGES[type(error)]
         return problem_response(request.scope, error.code, detail)
+    if isinstance(error, QuotaError):
+        headers = {"Retry-After": str(math.ceil(error.retry_seconds))}
+        return problem_response(request.scope, error.code, str(error), headers=headers)
     if KINDS[error.code].status >= 500:
         raise error  # not for strangers: the middleware logs it
     return problem_response(request.scope, error.code, str(error))

@@ -14,10 +14,13 @@ from service.settings import Settings
 from service.wording import plain
 
 
-def settled(connection: Any, spec: JobSpec, settings: Settings) -> JobSpec:
+def settled(
+    connection: Any, spec: JobSpec, settings: Settings, *, team: str | None = None
+) -> JobSpec:
     """The job, with what its upload was inspected to be spelled out.
 
-    The upload cannot be deleted before the end of the transaction, and after it the job uses it.
+    For a team there is only what it has uploaded. The upload cannot be deleted before the end of
+    the transaction, and after it the job uses it.
 
     Raises:
         ProblemError: there is no such upload, the job does not fit it, or the operator has no data
@@ -27,7 +30,7 @@ def settled(connection: Any, spec: JobSpec, settings: Settings) -> JobSpec:
         _refuse_paths(spec)
     if not isinstance(spec.dataset, Upload):
         return spec
-    row = DATASETS.find(connection, spec.dataset.id, hold=True)
+    row = DATASETS.find(connection, spec.dataset.id, team=team, hold=True)
     if row is None:
         raise _invalid(
             "dataset.id", f"there is no dataset {spec.dataset.id}: POST it to /v1/datasets first"

@@ -33,6 +33,7 @@ def tidy_up(database: Database, retention_days: float | None) -> None:
     with database.writing() as connection:
         queue.reap(connection)
         idempotency.forget_old(connection)
+        retention.number_labels(connection)
     if retention_days is None:
         return
     with database.writing() as connection:

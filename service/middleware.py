@@ -145,7 +145,8 @@ class BodyLimit:
 async def _has_left(receive: Receive) -> bool:
     try:
         async with asyncio.timeout(0):
-            return (await receive())["type"] == "http.disconnect"
+            message = await receive()
+            return bool(message["type"] == "http.disconnect")
     except TimeoutError:
         return False
 

@@ -102,6 +102,11 @@ KINDS: dict[str, Kind] = {
         422, "The schedule is for another number of steps", "Rescale it, or change the training."
     ),
     "unsupported": Kind(422, "This is not supported", "The detail says what is."),
+    "quota_exceeded": Kind(
+        429,
+        "The quota of the API key is used up",
+        "Wait as long as Retry-After says and try again; the operator sets the quotas.",
+    ),
     "internal": Kind(500, "The service failed", _SERVER_FAULT),
     "error": Kind(500, "The service failed", _SERVER_FAULT),
     "job_failed": Kind(500, "The job cannot go on", _SERVER_FAULT),
@@ -230,7 +235,7 @@ def _documented(status: int) -> dict[str, Any]:
                 "schema": {"type": "string"},
             }
         }
-    if status == 503:
+    if status in (429, 503):
         described["headers"] = {
             "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
         }

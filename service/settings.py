@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 
 from lrtuner.settings import SharedSettings
+from lrtuner.store.quotas import Quotas
 from lrtuner.webhook import secret_bytes
 from service.addresses import NetworkList
 
@@ -52,6 +53,27 @@ class Settings(SharedSettings):
         description="After so many days the trials and range test of a finished job are removed; "
         "its recommendation never is. Default: all is kept.",
     )
+    max_queued_per_key: int | None = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="Most jobs of one API key that wait at the same time; without keys, most of "
+        "all. One more is a 429.",
+    )
+    max_running_per_key: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Most jobs of one API key that run at the same time; the others wait. "
+        "Default: any number.",
+    )
+    submits_per_minute_per_key: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Most jobs that one API key can submit in any 60 seconds; one more is a 429. "
+        "Default: any number.",
+    )
     auth: Auth = Field(
         default=Auth.AUTO,
         description="Who may use the service while it has no API key: with `auto` whoever asks "
@@ -76,3 +98,12 @@ class Settings(SharedSettings):
         description="After so many days messages to webhooks are removed, if they are not still to "
         "be delivered.",
     )
+
+    @property
+    def quotas(self) -> Quotas:
+        """What a key may do that has no quotas of its own."""
+        return Quotas(
+            max_queued=self.max_queued_per_key,
+            max_running=self.max_running_per_key,
+            submits_per_minute=self.submits_per_minute_per_key,
+        )

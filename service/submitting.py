@@ -12,6 +12,8 @@ from lrtuner.job import JobSpec, Priority
 from lrtuner.jsontext import digest
 from lrtuner.question import question_of
 from lrtuner.store import JobRow, answers, deliveries, idempotency, queue, reading
+from lrtuner.store.quotas import Quotas, admit
+from service.access import Caller
 from service.problem import ProblemError
 
 _PRIORITIES: dict[Priority, int] = {"high": 50, "normal": 100, "low": 150}
@@ -22,14 +24,16 @@ class Submit:
     """A job as it was sent.
 
     Attributes:
-        caller: who sent it: the id of an API key, empty without one.
+        caller: who sent it.
+        quotas: what the caller may ask for.
         key: its idempotency key, if it has one.
         use_cache: whether a job that has answered the same question will do.
         max_attempts: after so many lost attempts it fails.
     """
 
     spec: JobSpec
-    caller: str
+    caller: Caller
+    quotas: Quotas
     key: str | None = None
     use_cache: bool = True
     max_attempts: int = 3
@@ -64,7 +68,7 @@ def submit(connection: Any, sent: Submit, settled: Callable[[JobSpec], JobSpec])
     if sent.key is None:
         return _answer(connection, sent, settled(sent.spec))
     body = digest(sent.spec.model_dump(mode="json", by_alias=True, exclude_unset=True))
-    use = {"caller": sent.caller, "key": sent.key}
+    use = {"caller": sent.caller.key_id or "", "key": sent.key}
     earlier = idempotency.reserve(connection, **use, body=body)
     if earlier is not None:
         return _again(connection, earlier, body)
@@ -88,9 +92,10 @@ def _answer(connection: Any, sent: Submit, spec: JobSpec) -> Submitted:
     question = question_of(spec)
     # whoever asks to be told waits for the message, not for the answer
     if question is not None and sent.use_cache and sent.spec.webhook is None:
-        answered = answers.find(connection, question)
+        answered = answers.find(connection, question, team=sent.caller.sees)
         if answered is not None:
             return Submitted(reading.get_job(connection, answered), cached=True)
+    admit(connection, sent.caller.key_id, sent.quotas)
     job_id = queue.enqueue(
         connection,
         spec=spec.model_dump(mode="json", by_alias=True),
@@ -98,6 +103,9 @@ def _answer(connection: Any, sent: Submit, spec: JobSpec) -> Submitted:
         metadata=spec.metadata,
         priority=_PRIORITIES[spec.priority],
         max_attempts=sent.max_attempts,
+        key_id=sent.caller.key_id,
+        team=sent.caller.team,
+        max_running=sent.quotas.max_running,
         deadline_seconds=spec.deadline_minutes and 60.0 * spec.deadline_minutes,
     )
     if sent.spec.webhook:

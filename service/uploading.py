@@ -93,26 +93,47 @@ async def arriving(request: Request, sent: Sent, folder: Path) -> AsyncIterator[
 
 
 def keep(
-    storage: Storage, uploads: Uploads[Row], incoming: Incoming, path: Path, **values: Any
+    storage: Storage,
+    uploads: Uploads[Row],
+    incoming: Incoming,
+    path: Path,
+    *,
+    team: str | None,
+    filename: str | None,
+    **values: Any,
 ) -> Row:
     """Keep what arrived, at `path` and in the database; `values` are the columns of its kind."""
+    sender = {"team": team, "filename": filename}
     try:
         with storage.writing() as connection:
-            uploads.add(connection, incoming.id, num_bytes=incoming.num_bytes, **values)
+            uploads.add(connection, incoming.id, num_bytes=incoming.num_bytes, **sender, **values)
             incoming.keep_as(path)
-            return uploads.get(connection, incoming.id)
+            return uploads.get(connection, incoming.id, team=team)
     except ConflictError:  # the same content came twice at once
-        with storage.reading() as connection:
-            return uploads.get(connection, incoming.id)
+        return share(storage, uploads, incoming, **sender)[0]
+
+
+def share(
+    storage: Storage,
+    uploads: Uploads[Row],
+    incoming: Incoming,
+    *,
+    team: str | None,
+    filename: str | None,
+) -> tuple[Row, bool]:
+    """Let the sender have what is there already; the upload, and whether that is new for it."""
+    with storage.writing() as connection:
+        is_new = uploads.share(connection, incoming.id, team=team, filename=filename)
+        return uploads.get(connection, incoming.id, team=team), is_new and team is not None
 
 
 def listed(
-    storage: Storage, uploads: Uploads[Row], wanted: UploadList
+    storage: Storage, uploads: Uploads[Row], wanted: UploadList, team: str | None
 ) -> tuple[list[Row], str | None]:
     """A page of uploads, and the cursor behind it."""
     before = number_after(wanted.after, first=0) or None
     with storage.reading() as connection:
-        rows = uploads.page(connection, before=before, limit=wanted.limit + 1)
+        rows = uploads.page(connection, team=team, before=before, limit=wanted.limit + 1)
     shown = rows[: wanted.limit]
     return shown, str(shown[-1].seq) if len(rows) > wanted.limit else None
 

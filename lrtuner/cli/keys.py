@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _DAY_SECONDS = 86400.0
 _LONGEST_NAME = 200
+_MOST = 1_000_000
+_QUOTAS = ("max_queued", "max_running", "submits_per_minute")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
@@ -27,6 +29,7 @@ _CREATE = """\b
 Examples:
   lrtuner keys create --name ci --scope read --scope submit --days 90
   lrtuner keys create --name alice --scope admin
+  lrtuner keys create --name nightly --team vision --max-running 2 --scope read --scope submit
 """
 
 
@@ -52,19 +55,43 @@ def create(
     days: Annotated[
         float | None, typer.Option(min=0.001, max=36500, help="It expires after that time.")
     ] = None,
+    team: Annotated[
+        str | None, typer.Option(help="Keys of one team see each other's jobs and uploads.")
+    ] = None,
+    max_queued: Annotated[
+        int | None, typer.Option(min=1, max=_MOST, help="Most of its jobs that may wait.")
+    ] = None,
+    max_running: Annotated[
+        int | None, typer.Option(min=1, max=_MOST, help="Most of its jobs that run at a time.")
+    ] = None,
+    submits_per_minute: Annotated[
+        int | None, typer.Option(min=1, max=_MOST, help="Most jobs that it may submit a minute.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it, once: nobody can look it up later.
 
-    From the first key on, every request needs one.
+    From the first key on, every request needs one. Quotas that are left out are those of the
+    service's settings.
     """
-    if not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME:
-        raise InvalidInputError(f"--name must have 1 to {_LONGEST_NAME} printable characters")
+    _check_text("--name", name)
+    if team is not None:
+        _check_text("--team", team)
     key = new_key()
     seconds = None if days is None else days * _DAY_SECONDS
     with _database() as (database, keys), database.writing() as connection:
         is_first = not keys.has_keys(connection)
-        keys.add_key(connection, key, name=name, scopes=scope, seconds=seconds)
+        keys.add_key(
+            connection,
+            key,
+            name=name,
+            scopes=scope,
+            seconds=seconds,
+            team=team,
+            max_queued=max_queued,
+            max_running=max_running,
+            submits_per_minute=submits_per_minute,
+        )
         row = keys.find_key(connection, key.id)
     say(dumps({"key": key.text, **_data(row)}, indent=2) if as_json else key.text)
     note("\n".join(table([("key", key.id), *_rows(row)], indent="")))
@@ -82,7 +109,9 @@ def list_keys(as_json: AsJson = False) -> None:
         return
     for row in rows:
         told = dict(_rows(row))
-        cells = (row.id, row.status, told["scopes"], f"used {told['last used']}", row.name)
+        used = f"used {told['last used']}"
+        team = [f"team {told['team']}"] if "team" in told else []
+        cells = (row.id, row.status, told["scopes"], used, *team, row.name)
         say("  ".join(clean(cell) for cell in cells))
 
 
@@ -93,6 +122,11 @@ def revoke(
     with _database() as (database, keys), database.writing() as connection:
         keys.revoke_key(connection, key_id)
     say(f"{key_id} is revoked")
+
+
+def _check_text(option: str, text: str) -> None:
+    if not text.isprintable() or not 0 < len(text) <= _LONGEST_NAME:
+        raise InvalidInputError(f"{option} must have 1 to {_LONGEST_NAME} printable characters")
 
 
 @contextmanager
@@ -119,6 +153,7 @@ def _rows(row: "KeyRow") -> list[tuple[str, str]]:
         ("created", _time(row.created_at)),
         ("expires", _time(row.expires_at)),
         ("last used", _time(row.last_used_at)),
+        *((name.replace("_", " "), str(own)) for name, own in _own(row).items() if own),
     ]
 
 
@@ -130,8 +165,15 @@ def _data(row: "KeyRow") -> dict[str, object]:
         "name": row.name,
         "status": row.status,
         "scopes": row.scopes,
+        **_own(row),
         **{name: None if seconds is None else _time(seconds) for name, seconds in told.items()},
     }
+
+
+def _own(row: "KeyRow") -> dict[str, str | int | None]:
+    """What other keys may have in another way: the team, None if it is in none, and quotas."""
+    team = None if row.team == row.id else row.team
+    return {"team": team, **{name: getattr(row, name) for name in _QUOTAS}}
 
 
 def _time(seconds: float | None) -> str:

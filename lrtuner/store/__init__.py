@@ -3,6 +3,8 @@
     engine       which databases there are, and how to open one
     tables       what is kept
     queue        the verbs that change a job: enqueue, claim, heartbeat, succeed, cancel, reap...
+    turns        whose job is next
+    quotas       how much one key may ask for
     reading      the queries behind the API
     uploads      what was uploaded: datasets and code
     deliveries   messages to webhooks: an outbox, and what became of each

@@ -11,23 +11,22 @@ def remember(connection: sa.Connection, job_id: str, question: str) -> None:
     connection.execute(sa.insert(questions).values(job_id=job_id, question=question))
 
 
-def find(connection: sa.Connection, question: str) -> str | None:
-    """The newest job that has answered the question, None if none has."""
+def find(connection: sa.Connection, question: str, *, team: str | None = None) -> str | None:
+    """The newest job that has answered the question, None if none has.
+
+    Args:
+        team: whose jobs may answer; None: those of all.
+    """
     query = (
         sa.select(jobs.c.id)
         .join(questions, questions.c.job_id == jobs.c.id)
         .where(
             questions.c.question == question,
             jobs.c.status == JobStatus.SUCCEEDED,
-            _may_answer(),
+            sa.true() if team is None else jobs.c.team == team,
         )
         .order_by(jobs.c.seq.desc())
         .limit(1)
     )
     job_id: str | None = connection.execute(query).scalar_one_or_none()
     return job_id
-
-
-def _may_answer() -> sa.ColumnElement[bool]:
-    """Whose jobs may answer: those that the caller can see."""
-    return sa.true()

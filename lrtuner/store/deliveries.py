@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from lrtuner.errors import NotFoundError
 from lrtuner.lifecycle import FINISHED
 from lrtuner.store.engine import DatabaseClock
-from lrtuner.store.tables import PENDING, deliveries, webhooks
+from lrtuner.store.tables import PENDING, deliveries, jobs, webhooks
 from lrtuner.webhook import Receiver, Webhook
 
 Status = Literal["pending", "delivered", "failed"]
@@ -81,19 +81,25 @@ def post(connection: sa.Connection, job_id: str, event: str) -> None:
 
     After the last event of a job its webhook is forgotten, and with it the secret.
     """
-    query = sa.select(webhooks).where(webhooks.c.job_id == job_id)
+    query = (
+        sa.select(webhooks, jobs.c.team)
+        .join(jobs, jobs.c.id == webhooks.c.job_id)
+        .where(webhooks.c.job_id == job_id)
+    )
     webhook = connection.execute(query).one_or_none()
     if webhook is None:
         return
     if event in webhook.events:
-        _add(connection, event, job_id=job_id, url=webhook.url, secret=webhook.secret)
+        whose = {"job_id": job_id, "team": webhook.team}
+        _add(connection, event, **whose, url=webhook.url, secret=webhook.secret)
     if event in _LAST_EVENTS:
         _unsubscribe(connection, job_id)
 
 
-def post_test(connection: sa.Connection, receiver: Receiver) -> str:
-    """Write a message that tells of nothing; its id."""
-    return _add(connection, TEST_EVENT, job_id=None, url=receiver.url, secret=receiver.secret)
+def post_test(connection: sa.Connection, receiver: Receiver, *, team: str | None = None) -> str:
+    """Write a message that tells of nothing, for a team; its id."""
+    whose = {"job_id": None, "team": team}
+    return _add(connection, TEST_EVENT, **whose, url=receiver.url, secret=receiver.secret)
 
 
 def is_due(connection: sa.Connection) -> bool:
@@ -185,23 +191,34 @@ def redeliver(connection: sa.Connection, delivery_id: str) -> None:
         raise _missing(delivery_id)
 
 
-def get_delivery(connection: sa.Connection, delivery_id: str) -> DeliveryRow:
+def get_delivery(
+    connection: sa.Connection, delivery_id: str, *, team: str | None = None
+) -> DeliveryRow:
     """The message.
 
+    Args:
+        team: whose it has to be; None: anybody's.
+
     Raises:
-        NotFoundError: there is none of that id.
+        NotFoundError: there is none of that id, or it is not the team's: nothing tells which.
     """
-    row = connection.execute(_select().where(deliveries.c.id == delivery_id)).one_or_none()
+    query = _of(team, _select().where(deliveries.c.id == delivery_id))
+    row = connection.execute(query).one_or_none()
     if row is None:
         raise _missing(delivery_id)
     return DeliveryRow(*row)
 
 
 def list_deliveries(
-    connection: sa.Connection, *, before: int | None, limit: int, job_id: str | None = None
+    connection: sa.Connection,
+    *,
+    before: int | None,
+    limit: int,
+    job_id: str | None = None,
+    team: str | None = None,
 ) -> list[DeliveryRow]:
-    """Messages, newest first; with `before` those whose `seq` is below it."""
-    query = _select().order_by(deliveries.c.seq.desc()).limit(limit)
+    """Messages of a team, or of all, newest first; with `before` those whose `seq` is below it."""
+    query = _of(team, _select().order_by(deliveries.c.seq.desc()).limit(limit))
     if before is not None:
         query = query.where(deliveries.c.seq < before)
     if job_id is not None:
@@ -259,6 +276,10 @@ def _due() -> sa.Select[Any]:
 
 def _select() -> sa.Select[Any]:
     return sa.select(*(deliveries.c[name] for name in DeliveryRow.__dataclass_fields__))
+
+
+def _of(team: str | None, query: sa.Select[Any]) -> sa.Select[Any]:
+    return query if team is None else query.where(deliveries.c.team == team)
 
 
 def _missing(delivery_id: str) -> NotFoundError:

@@ -1,5 +1,6 @@
 """The database: which URLs work, how each dialect is opened, and what time it is there."""
 
+import hashlib
 import json
 import sqlite3
 import time
@@ -64,6 +65,16 @@ def _sqlite_clock(_element: DatabaseClock, _compiler: SQLCompiler, **_options: A
 def _postgresql_clock(_element: DatabaseClock, _compiler: SQLCompiler, **_options: Any) -> str:
     # now() would stand still at the start of the transaction.
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+def one_at_a_time(connection: sa.Connection, what: str) -> None:
+    """Wait until no other transaction does the same, and let none before this one ends.
+
+    Queries that follow see what the others have done. On SQLite there is one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from lrtuner.errors import NotFoundError
-from lrtuner.keys import NewKey, Scope
+from lrtuner.errors import InvalidInputError, NotFoundError
+from lrtuner.keys import KEY_ID, NewKey, Scope
 from lrtuner.store.engine import DatabaseClock
 from lrtuner.store.tables import api_keys
 
@@ -17,7 +17,12 @@ TOUCH_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class KeyRow:
-    """A key as it is kept; times are epoch seconds, `now` is when it was looked at."""
+    """A key as it is kept; times are epoch seconds, `now` is when it was looked at.
+
+    Attributes:
+        team: whose jobs it sees; a key without a team is a team of its own, named by its id.
+        max_queued, max_running, submits_per_minute: its own `quotas`, None where it has none.
+    """
 
     id: str
     name: str
@@ -27,6 +32,10 @@ class KeyRow:
     expires_at: float | None
     revoked_at: float | None
     last_used_at: float | None
+    max_queued: int | None
+    max_running: int | None
+    submits_per_minute: int | None
+    team: str
     now: float
 
     @property
@@ -44,8 +53,12 @@ class KeyRow:
         return self.last_used_at is not None and self.now < self.last_used_at + TOUCH_SECONDS
 
 
+_COMPUTED = {
+    "now": DatabaseClock().label("now"),
+    "team": sa.func.coalesce(api_keys.c.team, api_keys.c.id).label("team"),
+}
 _COLUMNS = [
-    DatabaseClock().label("now") if name == "now" else api_keys.c[name]
+    _COMPUTED[name] if name in _COMPUTED else api_keys.c[name]
     for name in KeyRow.__dataclass_fields__
 ]
 
@@ -57,8 +70,20 @@ def add_key(
     name: str,
     scopes: Iterable[Scope],
     seconds: float | None = None,
+    team: str | None = None,
+    **quotas: int | None,
 ) -> None:
-    """Keep a key; with `seconds` it expires after that time."""
+    """Keep a key; with `seconds` it expires after that time.
+
+    Args:
+        team: keys of one team see each other's jobs and uploads.
+        quotas: those of `quotas.Quotas` in which it differs from other keys.
+
+    Raises:
+        InvalidInputError: the team has the form of a key's id, which names that key's own.
+    """
+    if team is not None and KEY_ID.fullmatch(team):
+        raise InvalidInputError(f"a team cannot be called {team!r}: that is the form of key ids")
     query = sa.insert(api_keys).values(
         id=key.id,
         name=name,
@@ -66,6 +91,8 @@ def add_key(
         scopes=sorted(set(scopes)),
         created_at=DatabaseClock(),
         expires_at=None if seconds is None else DatabaseClock() + seconds,
+        team=team,
+        **quotas,
     )
     connection.execute(query)
 

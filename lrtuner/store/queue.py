@@ -24,6 +24,7 @@ from lrtuner.store.records import (
 )
 from lrtuner.store.tables import ACTIVE, events, job_metadata, jobs
 from lrtuner.store.transitions import Claim, move, write_event
+from lrtuner.store.turns import is_within_quota, next_turn, running_by_key
 
 __all__ = [
     "Claim",
@@ -55,14 +56,25 @@ def enqueue(
     priority: int = 100,
     max_attempts: int = 3,
     deadline_seconds: float | None = None,
+    key_id: str | None = None,
+    team: str | None = None,
+    max_running: int | None = None,
 ) -> str:
-    """Accept a job; its id. Lower `priority` runs first, equal ones in order of arrival.
+    """Accept a job; its id.
 
-    What is not finished `deadline_seconds` from now expires.
+    Lower `priority` runs first. Among equals the keys take turns, one job each; the jobs of one key
+    run in order of arrival.
+
+    Args:
+        deadline_seconds: what is not finished by then expires.
+        key_id: the API key that submitted it; without one, all those without one take turns as one.
+        team: who may see it beside those who may see all.
+        max_running: it waits while so many jobs of its key are running.
     """
     job_id = "job_" + base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
-    connection.execute(
-        sa.insert(jobs).values(
+    seq = connection.execute(
+        sa.insert(jobs)
+        .values(
             id=job_id,
             status=JobStatus.QUEUED,
             name=name,
@@ -74,10 +86,16 @@ def enqueue(
             deadline_at=None if deadline_seconds is None else DatabaseClock() + deadline_seconds,
             event_seq=1,
             queued_at=DatabaseClock(),
+            key_id=key_id,
+            team=team,
+            max_running=max_running,
+            turn=next_turn(connection, key_id=key_id, priority=priority),
         )
-    )
+        .returning(jobs.c.seq)
+    ).scalar_one()
     if metadata:
-        rows = [{"job_id": job_id, "key": key, "value": text} for key, text in metadata.items()]
+        of_job = {"job_id": job_id, "job_seq": seq}
+        rows = [{**of_job, "key": key, "value": text} for key, text in metadata.items()]
         connection.execute(sa.insert(job_metadata), rows)
     write_event(connection, job_id, 1, kind="job.queued", message="Waiting for a worker")
     return job_id
@@ -92,50 +110,7 @@ def claim(connection: sa.Connection, *, owner: str, lease_seconds: float) -> Cla
         owner: this start of the worker process: a fresh random id, never a host name.
         lease_seconds: how long others stay away without a heartbeat.
     """
-    waiting = jobs.alias("waiting")
-    # `=` with LIMIT 1, not IN: a planner may run an IN sub-select again and lock further rows.
-    # SQLite has no FOR UPDATE and needs none: there is only one writer at a time.
-    next_seq = (
-        sa.select(waiting.c.seq)
-        .where(
-            ACTIVE,
-            waiting.c.attempt < waiting.c.max_attempts,
-            # One expression rather than an OR, so that SQLite walks the index of active jobs in
-            # order instead of collecting and sorting them all.
-            sa.case(
-                (waiting.c.status == JobStatus.QUEUED, waiting.c.not_before),
-                (waiting.c.status == JobStatus.RUNNING, waiting.c.lease_expires_at),
-            )
-            <= DatabaseClock(),
-            sa.func.coalesce(waiting.c.deadline_at > DatabaseClock(), sa.true()),
-        )
-        .order_by(waiting.c.priority, waiting.c.seq)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    started_at = sa.func.coalesce(jobs.c.started_at, DatabaseClock())
-    statement = (
-        sa.update(jobs)
-        .where(jobs.c.seq == next_seq)
-        .values(
-            status=JobStatus.RUNNING,
-            attempt=jobs.c.attempt + 1,
-            owner=owner,
-            lease_expires_at=DatabaseClock() + lease_seconds,
-            started_at=started_at,
-            event_seq=jobs.c.event_seq + 1,
-        )
-        .returning(
-            jobs.c.id,
-            jobs.c.attempt,
-            jobs.c.spec,
-            jobs.c.started_at,
-            (DatabaseClock() - jobs.c.started_at).label("elapsed_seconds"),
-            jobs.c.event_seq,
-        )
-    )
-    row = connection.execute(statement).one_or_none()
+    row = _taken(connection, owner=owner, lease_seconds=lease_seconds)
     if row is None:
         return None
     first = row.attempt == 1
@@ -157,6 +132,75 @@ def claim(connection: sa.Connection, *, owner: str, lease_seconds: float) -> Cla
         started_at=row.started_at,
         elapsed_seconds=row.elapsed_seconds,
         rescued=rescued,
+    )
+
+
+def _taken(connection: sa.Connection, *, owner: str, lease_seconds: float) -> sa.Row[Any] | None:
+    """The next job, now running."""
+    statement = _take_next(owner=owner, lease_seconds=lease_seconds)
+    while True:
+        with connection.begin_nested() as step:
+            row = connection.execute(statement).one_or_none()
+            if row is None or row.max_running is None:
+                return row
+            # Workers that claim at the same moment do not see each other's jobs in one statement.
+            if is_within_quota(connection, key_id=row.key_id, max_running=row.max_running):
+                return row
+            step.rollback()
+
+
+def _take_next(*, owner: str, lease_seconds: float) -> sa.Executable:
+    waiting = jobs.alias("waiting")
+    busy = running_by_key()
+    # `=` with LIMIT 1, not IN: a planner may run an IN sub-select again and lock further rows.
+    # SQLite has no FOR UPDATE and needs none: there is only one writer at a time.
+    next_seq = (
+        sa.select(waiting.c.seq)
+        .select_from(waiting.outerjoin(busy, busy.c.key_id == waiting.c.key_id))
+        .where(
+            ACTIVE,
+            waiting.c.attempt < waiting.c.max_attempts,
+            sa.or_(
+                waiting.c.max_running.is_(None),
+                waiting.c.status == JobStatus.RUNNING,  # a rescue makes it no more
+                waiting.c.max_running > sa.func.coalesce(busy.c.running, 0),
+            ),
+            # One expression rather than an OR, so that SQLite walks the index of active jobs in
+            # order instead of collecting and sorting them all.
+            sa.case(
+                (waiting.c.status == JobStatus.QUEUED, waiting.c.not_before),
+                (waiting.c.status == JobStatus.RUNNING, waiting.c.lease_expires_at),
+            )
+            <= DatabaseClock(),
+            sa.func.coalesce(waiting.c.deadline_at > DatabaseClock(), sa.true()),
+        )
+        .order_by(waiting.c.priority, waiting.c.turn, waiting.c.seq)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=waiting)
+        .scalar_subquery()
+    )
+    started_at = sa.func.coalesce(jobs.c.started_at, DatabaseClock())
+    return (
+        sa.update(jobs)
+        .where(jobs.c.seq == next_seq)
+        .values(
+            status=JobStatus.RUNNING,
+            attempt=jobs.c.attempt + 1,
+            owner=owner,
+            lease_expires_at=DatabaseClock() + lease_seconds,
+            started_at=started_at,
+            event_seq=jobs.c.event_seq + 1,
+        )
+        .returning(
+            jobs.c.id,
+            jobs.c.attempt,
+            jobs.c.spec,
+            jobs.c.started_at,
+            (DatabaseClock() - jobs.c.started_at).label("elapsed_seconds"),
+            jobs.c.event_seq,
+            jobs.c.key_id,
+            jobs.c.max_running,
+        )
     )
 
 

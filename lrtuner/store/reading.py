@@ -118,8 +118,20 @@ def get_job(connection: sa.Connection, job_id: str) -> JobRow:
     """
     row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
     if row is None:
-        raise NotFoundError(f"there is no job {job_id}")
+        raise _missing(job_id)
     return _job_rows(connection, [row])[0]
+
+
+def require_job(connection: sa.Connection, job_id: str, *, team: str | None) -> None:
+    """Make sure that a job is one of a team's, or with None that there is one.
+
+    Raises:
+        NotFoundError: it is not, or there is none of that id: nothing tells which.
+    """
+    query = sa.select(jobs.c.seq).where(jobs.c.id == job_id)
+    query = query if team is None else query.where(jobs.c.team == team)
+    if connection.execute(query).one_or_none() is None:
+        raise _missing(job_id)
 
 
 def list_jobs(
@@ -130,6 +142,7 @@ def list_jobs(
     status: list[JobStatus] | None = None,
     name: str | None = None,
     metadata: dict[str, str] | None = None,
+    team: str | None = None,
 ) -> Page:
     """Jobs that match every given filter, newest first.
 
@@ -138,20 +151,24 @@ def list_jobs(
     Args:
         after: `next_cursor` of the page before.
         metadata: labels that the job must carry, each with exactly this value.
+        team: whose jobs; None: those of all.
 
     Raises:
         InvalidInputError: `after` is no cursor of ours.
     """
-    query = sa.select(jobs).order_by(jobs.c.seq.desc()).limit(limit + 1)
-    if after is not None:
-        query = query.where(jobs.c.seq < _read_cursor(after))
-    if status is not None:
-        query = query.where(jobs.c.status.in_(status))
+    conditions = []
+    if team is not None:
+        conditions.append(jobs.c.team == team)
     if name is not None:
-        query = query.where(jobs.c.name == name)
-    for key, value in (metadata or {}).items():
-        query = query.where(_has_label(key, value))
-    rows = connection.execute(query).all()
+        conditions.append(jobs.c.name == name)
+    before = None if after is None else _read_cursor(after)
+    newest = [
+        _newest([*conditions, *each], metadata or {}, before=before, limit=limit + 1)
+        for each in ([[jobs.c.status == one] for one in status] if status else [[]])
+    ]
+    found = sa.union_all(*newest).subquery()
+    query = sa.select(jobs).where(jobs.c.seq.in_(sa.select(found.c.seq)))
+    rows = connection.execute(query.order_by(jobs.c.seq.desc()).limit(limit + 1)).all()
     shown = rows[:limit]
     more = len(rows) > limit
     return Page(_job_rows(connection, shown), _cursor(shown[-1].seq) if more else None)
@@ -267,6 +284,10 @@ def get_recommendation(connection: sa.Connection, job_id: str) -> str | None:
     return document
 
 
+def _missing(job_id: str) -> NotFoundError:
+    return NotFoundError(f"there is no job {job_id}")
+
+
 def _job_rows(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[JobRow]:
     labels = _labels(connection, [row.id for row in rows])
     succeeded = [row.id for row in rows if row.status == JobStatus.SUCCEEDED]
@@ -316,12 +337,30 @@ def _labels(connection: sa.Connection, job_ids: Iterable[str]) -> dict[str, dict
     return labels
 
 
-def _has_label(key: str, value: str) -> sa.ColumnElement[bool]:
-    return sa.exists().where(
-        job_metadata.c.job_id == jobs.c.id,
-        job_metadata.c.key == key,
-        job_metadata.c.value == value,
-    )
+def _newest(
+    conditions: list[sa.ColumnElement[bool]],
+    labels: dict[str, str],
+    *,
+    before: int | None,
+    limit: int,
+) -> sa.Select[Any]:
+    """The numbers of the newest jobs that match: for each status a walk along one index.
+
+    (Several statuses in one condition would be collected and sorted, or every job looked at.)
+    """
+    order: sa.ColumnElement[int] = jobs.c.seq
+    chosen: sa.FromClause = jobs
+    for number, (key, value) in enumerate(labels.items()):
+        label = job_metadata.alias(f"label{number}")
+        if number == 0:
+            order = label.c.job_seq
+        same = label.c.job_seq == jobs.c.seq
+        chosen = chosen.join(label, sa.and_(same, label.c.key == key, label.c.value == value))
+    found = sa.select(order.label("seq")).select_from(chosen).where(*conditions)
+    if before is not None:
+        found = found.where(order < before)
+    walk = found.order_by(order.desc()).limit(limit).subquery()
+    return sa.select(walk.c.seq)
 
 
 def _cursor(seq: int) -> str:

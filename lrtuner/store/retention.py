@@ -1,9 +1,17 @@
-"""Evidence does not have to be kept for ever; recommendations are."""
+"""What is tidied up now and then. Evidence does not have to be kept for ever."""
 
 import sqlalchemy as sa
 
 from lrtuner.store.engine import DatabaseClock
-from lrtuner.store.tables import FINISHED, TIMESTAMPS, jobs, stages, trials
+from lrtuner.store.tables import (
+    FINISHED,
+    TIMESTAMPS,
+    UNNUMBERED,
+    job_metadata,
+    jobs,
+    stages,
+    trials,
+)
 
 MOST_AT_ONCE = 100
 """So many jobs in one transaction: others want to write, too."""
@@ -36,3 +44,9 @@ def prune(connection: sa.Connection, *, older_than_seconds: float) -> list[str]:
         sa.update(jobs).where(jobs.c.id.in_(pruned)).values(pruned_at=DatabaseClock())
     )
     return pruned
+
+
+def number_labels(connection: sa.Connection) -> None:
+    """Complete the labels that a service of a version before has written."""
+    seq = sa.select(jobs.c.seq).where(jobs.c.id == job_metadata.c.job_id).scalar_subquery()
+    connection.execute(sa.update(job_metadata).where(UNNUMBERED).values(job_seq=seq))

@@ -8,6 +8,7 @@
           ├─ webhooks          who is told of a job that is not finished
           └─ deliveries        messages to them, and what became of each; also tests, of no job
     datasets, code             what was uploaded, by the hash of its content
+    holders                    which teams have uploaded it
     api_keys                   who may use the service, by the hash of a secret
 
 All times are epoch seconds of the database clock.
@@ -38,6 +39,12 @@ ACTIVE = sa.text("status NOT IN ('cancelled', 'succeeded', 'failed', 'expired')"
 
 #: The messages that are still to be delivered; spelled out for the same reason.
 PENDING = sa.text("next_try_at IS NOT NULL")
+
+#: The jobs that a worker has taken at least once, spelled out for the same reason.
+STARTED = sa.text("started_at IS NOT NULL")
+
+#: The labels that a version before numbered none has written.
+UNNUMBERED = sa.text("job_seq IS NULL")
 
 
 class PlainText(sa.TypeDecorator[str]):
@@ -123,9 +130,23 @@ jobs = sa.Table(
     sa.Column("failed_at", Finite()),
     sa.Column("expired_at", Finite()),
     sa.Column("pruned_at", Finite()),  # when its evidence was removed
-    sa.Index(None, "priority", "seq", sqlite_where=ACTIVE, postgresql_where=ACTIVE),
+    sa.Column("key_id", PlainText()),  # who submitted it; NULL without a key
+    sa.Column("team", PlainText()),  # who may see it; NULL only without a key
+    # What its key is allowed, as it was when the job was submitted.
+    sa.Column("max_running", sa.Integer),
+    # The round of the queue that it belongs to, see `turns`. Versions before it leave it out.
+    sa.Column("turn", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    # the queue, and in it that of each key
+    sa.Index(None, "priority", "turn", "seq", sqlite_where=ACTIVE, postgresql_where=ACTIVE),
+    sa.Index(None, "key_id", "priority", "turn", sqlite_where=ACTIVE, postgresql_where=ACTIVE),
+    sa.Index(None, "priority", "turn", sqlite_where=STARTED, postgresql_where=STARTED),
+    # the list, all of it and that of each team, by each filter
     sa.Index(None, "status", "seq"),
     sa.Index(None, "name", "seq"),
+    sa.Index(None, "team", "seq"),
+    sa.Index(None, "team", "status", "seq"),
+    sa.Index(None, "team", "name", "seq"),
+    sa.Index(None, "key_id", "seq"),
     sqlite_autoincrement=True,  # a number is never used twice, not even after a deletion
 )
 
@@ -135,7 +156,11 @@ job_metadata = sa.Table(
     _job_id(),
     sa.Column("key", PlainText(64), primary_key=True),
     sa.Column("value", PlainText(512), nullable=False),  # the limits keep index entries small
-    sa.Index(None, "key", "value"),
+    # `jobs.seq`: the newest with a label are found without looking at all that have it. Versions
+    # before it leave it out; `retention.number_labels` fills it in.
+    sa.Column("job_seq", sa.BigInteger),
+    sa.Index(None, "key", "value", "job_seq"),
+    sa.Index(None, "job_seq", sqlite_where=UNNUMBERED, postgresql_where=UNNUMBERED),
 )
 
 events = sa.Table(
@@ -200,6 +225,7 @@ deliveries = sa.Table(
     sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
     sa.Column("id", PlainText(), nullable=False, unique=True),
     sa.Column("job_id", PlainText(), sa.ForeignKey("jobs.id", ondelete="CASCADE")),
+    sa.Column("team", PlainText(200)),  # of the job, or of who asked for a test
     sa.Column("event", PlainText(), nullable=False),
     sa.Column("url", PlainText(), nullable=False),
     sa.Column("secret", PlainText()),
@@ -210,6 +236,7 @@ deliveries = sa.Table(
     sa.Column("num_tries", sa.Integer, nullable=False),  # since it was made or asked for again
     sa.Column("tries", Document, nullable=False),  # the newest, with what was answered
     sa.Index(None, "job_id", "seq"),
+    sa.Index(None, "team", "seq"),
     sa.Index(
         "ix_deliveries_pending", "next_try_at", sqlite_where=PENDING, postgresql_where=PENDING
     ),
@@ -235,6 +262,21 @@ code = sa.Table(
     sqlite_autoincrement=True,
 )
 
+#: A content is kept once, and seen by each team that has sent it; its name is the sender's own.
+holders = sa.Table(
+    "holders",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+    sa.Column("upload_id", PlainText(), nullable=False),
+    sa.Column("team", PlainText(), nullable=False),  # empty: sent without a key
+    sa.Column("kind", PlainText(), nullable=False),  # the table it is kept in
+    sa.Column("filename", PlainText(200)),
+    sa.Column("uploaded_at", Finite(), nullable=False),
+    sa.UniqueConstraint("upload_id", "team", "kind"),
+    sa.Index(None, "team", "kind", "seq"),
+    sqlite_autoincrement=True,
+)
+
 api_keys = sa.Table(
     "api_keys",
     metadata,
@@ -246,6 +288,11 @@ api_keys = sa.Table(
     sa.Column("expires_at", Finite()),
     sa.Column("revoked_at", Finite()),
     sa.Column("last_used_at", Finite()),
+    sa.Column("team", PlainText(200)),
+    # Its own quotas; where there is none, the settings decide.
+    sa.Column("max_queued", sa.Integer),
+    sa.Column("max_running", sa.Integer),
+    sa.Column("submits_per_minute", sa.Integer),
 )
 
 questions = sa.Table(

@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("seq", BIG_INTEGER, nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("job_id", sa.Text()),
+        sa.Column("team", sa.Text()),
         sa.Column("event", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("secret", sa.Text()),
@@ -46,6 +47,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_deliveries_job_id_seq", "deliveries", ["job_id", "seq"])
+    op.create_index("ix_deliveries_team_seq", "deliveries", ["team", "seq"])
     op.create_index(
         "ix_deliveries_pending",
         "deliveries",

@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from lrtuner.projects import project_path
 from lrtuner.projects.folder import projects
 from lrtuner.store.uploads import CODE, CodeRow, files_of_code
+from service.access import Granted
 from service.code import Project, ProjectDetails, project_details, project_resource, require_code
 from service.dependencies import SettingsDep, StorageDep
 from service.incoming import Incoming
@@ -17,7 +18,17 @@ from service.pages import Page, page_of
 from service.problem import documented
 from service.settings import Settings
 from service.storage import Storage
-from service.uploading import ARRIVED, Sent, UploadId, UploadList, arriving, keep, listed, raw_body
+from service.uploading import (
+    ARRIVED,
+    Sent,
+    UploadId,
+    UploadList,
+    arriving,
+    keep,
+    listed,
+    raw_body,
+    share,
+)
 
 router = APIRouter(prefix="/v1/code", tags=["code"])
 
@@ -38,6 +49,7 @@ async def upload_code(
     response: Response,
     storage: StorageDep,
     settings: SettingsDep,
+    granted: Granted,
 ) -> Project:
     """Upload a project of code, a zip file, as the plain body. Its id is the hash of the file.
 
@@ -50,9 +62,12 @@ async def upload_code(
     async with arriving(request, sent, projects(settings.data_dir)) as incoming:
         if not incoming.num_bytes:
             raise refused_code("the file is empty")
-        row = await run_in_threadpool(_known, storage, settings, incoming)
-        if row is not None:
-            response.status_code = 200
+        known = await run_in_threadpool(_known, storage, settings, incoming)
+        if known is not None:
+            row, is_new = await run_in_threadpool(
+                share, storage, CODE, incoming, team=granted.team, filename=sent.filename
+            )
+            response.status_code = 201 if is_new else 200
         else:
             files = await to_thread.run_sync(
                 lambda: checked_code(incoming.path), limiter=request.app.state.inspections
@@ -63,6 +78,7 @@ async def upload_code(
                 CODE,
                 incoming,
                 project_path(settings.data_dir, incoming.id),
+                team=granted.team,
                 filename=sent.filename,
                 num_files=len(files),
                 unpacked_bytes=sum(file.num_bytes for file in files),
@@ -80,37 +96,42 @@ def list_code(
     response: Response,
     storage: StorageDep,
     settings: SettingsDep,
+    granted: Granted,
 ) -> Page[Project]:
     """List the projects, newest first."""
-    rows, after = listed(storage, CODE, wanted)
+    rows, after = listed(storage, CODE, wanted, granted.sees)
     items = [project_resource(row, settings.public_url) for row in rows]
     return page_of(request, response, items, after)
 
 
 @router.get("/{code_id}", responses=documented(404, 503))
-def show_code(code_id: UploadId, storage: StorageDep, settings: SettingsDep) -> ProjectDetails:
+def show_code(
+    code_id: UploadId, storage: StorageDep, settings: SettingsDep, granted: Granted
+) -> ProjectDetails:
     """Look at a project: its files and their sizes."""
     with storage.reading() as connection:
-        row = CODE.get(connection, code_id)
+        row = CODE.get(connection, code_id, team=granted.sees)
         files = files_of_code(connection, code_id)
     return project_details(row, files, settings.public_url)
 
 
 @router.head("/{code_id}", responses=documented(404, 503))
-def has_code(code_id: UploadId, storage: StorageDep) -> Response:
+def has_code(code_id: UploadId, storage: StorageDep, granted: Granted) -> Response:
     """Whether a project is there, by its hash: ask before sending it."""
     with storage.reading() as connection:
-        CODE.get(connection, code_id)
+        CODE.get(connection, code_id, team=granted.sees)
     return Response()
 
 
 @router.delete("/{code_id}", status_code=204, responses=documented(404, 409, 503))
-def delete_code(code_id: UploadId, storage: StorageDep, settings: SettingsDep) -> Response:
+def delete_code(
+    code_id: UploadId, storage: StorageDep, settings: SettingsDep, granted: Granted
+) -> Response:
     """Delete a project that no unfinished job uses."""
     with storage.writing() as connection:
-        CODE.delete(connection, code_id)
-        # Inside the transaction: the same content that arrives now waits for its end.
-        project_path(settings.data_dir, code_id).unlink(missing_ok=True)
+        if CODE.delete(connection, code_id, team=granted.sees) is not None:
+            # Inside the transaction: the same content that arrives now waits for its end.
+            project_path(settings.data_dir, code_id).unlink(missing_ok=True)
     return Response(status_code=204)
 
 

@@ -12,6 +12,7 @@ from lrtuner.datasets import SUFFIXES, Format
 from lrtuner.datasets.folder import upload_path, uploads
 from lrtuner.job import Text
 from lrtuner.store.uploads import DATASETS, DatasetRow
+from service.access import Granted
 from service.datasets import Dataset, dataset_resource
 from service.dependencies import SettingsDep, StorageDep, parameter_error
 from service.incoming import Incoming
@@ -20,7 +21,17 @@ from service.pages import Page, page_of
 from service.problem import ProblemError, documented
 from service.settings import Settings
 from service.storage import Storage
-from service.uploading import ARRIVED, Sent, UploadId, UploadList, arriving, keep, listed, raw_body
+from service.uploading import (
+    ARRIVED,
+    Sent,
+    UploadId,
+    UploadList,
+    arriving,
+    keep,
+    listed,
+    raw_body,
+    share,
+)
 from service.wording import one_of, plain
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -69,6 +80,7 @@ async def upload_dataset(
     response: Response,
     storage: StorageDep,
     settings: SettingsDep,
+    granted: Granted,
 ) -> Dataset:
     """Upload a dataset as the plain body. Its id is the hash of its content.
 
@@ -79,9 +91,12 @@ async def upload_dataset(
     async with arriving(request, sent, uploads(settings.data_dir)) as incoming:
         if not incoming.num_bytes:
             raise refused("the file is empty")
-        row = await run_in_threadpool(_known, storage, settings, sent, incoming)
-        if row is not None:
-            response.status_code = 200
+        known = await run_in_threadpool(_known, storage, settings, sent, incoming)
+        if known is not None:
+            row, is_new = await run_in_threadpool(
+                share, storage, DATASETS, incoming, team=granted.team, filename=sent.filename
+            )
+            response.status_code = 201 if is_new else 200
         else:
             told = await to_thread.run_sync(
                 lambda: inspected(incoming.path, sent.kind, sent.target, settings),
@@ -95,6 +110,7 @@ async def upload_dataset(
                 incoming,
                 path,
                 format=sent.kind,
+                team=granted.team,
                 filename=sent.filename,
                 inspection=told.model_dump(mode="json"),
             )
@@ -110,36 +126,42 @@ def list_datasets(
     response: Response,
     storage: StorageDep,
     settings: SettingsDep,
+    granted: Granted,
 ) -> Page[Dataset]:
     """List the uploads, newest first."""
-    rows, after = listed(storage, DATASETS, wanted)
+    rows, after = listed(storage, DATASETS, wanted, granted.sees)
     items = [dataset_resource(row, settings.public_url) for row in rows]
     return page_of(request, response, items, after)
 
 
 @router.get("/{dataset_id}", responses=documented(404, 503))
-def show_dataset(dataset_id: UploadId, storage: StorageDep, settings: SettingsDep) -> Dataset:
+def show_dataset(
+    dataset_id: UploadId, storage: StorageDep, settings: SettingsDep, granted: Granted
+) -> Dataset:
     """Look at an upload: what it holds, as inspected when it arrived."""
     with storage.reading() as connection:
-        row = DATASETS.get(connection, dataset_id)
+        row = DATASETS.get(connection, dataset_id, team=granted.sees)
     return dataset_resource(row, settings.public_url)
 
 
 @router.head("/{dataset_id}", responses=documented(404, 503))
-def has_dataset(dataset_id: UploadId, storage: StorageDep) -> Response:
+def has_dataset(dataset_id: UploadId, storage: StorageDep, granted: Granted) -> Response:
     """Whether a content is there, by its hash: ask before sending it."""
     with storage.reading() as connection:
-        DATASETS.get(connection, dataset_id)
+        DATASETS.get(connection, dataset_id, team=granted.sees)
     return Response()
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=documented(404, 409, 503))
-def delete_dataset(dataset_id: UploadId, storage: StorageDep, settings: SettingsDep) -> Response:
+def delete_dataset(
+    dataset_id: UploadId, storage: StorageDep, settings: SettingsDep, granted: Granted
+) -> Response:
     """Delete an upload that no unfinished job uses."""
     with storage.writing() as connection:
-        row = DATASETS.delete(connection, dataset_id)
-        # Inside the transaction: the same content that arrives now waits for its end.
-        upload_path(settings.data_dir, row.id, row.format).unlink(missing_ok=True)
+        row = DATASETS.delete(connection, dataset_id, team=granted.sees)
+        if row is not None:
+            # Inside the transaction: the same content that arrives now waits for its end.
+            upload_path(settings.data_dir, row.id, row.format).unlink(missing_ok=True)
     return Response(status_code=204)
 
 

@@ -13,7 +13,7 @@ from lrtuner.keys import Scope
 from lrtuner.lifecycle import JobStatus
 from lrtuner.sources import Code
 from lrtuner.store import JobRow, queue, reading
-from service.access import CallerDep, Granted, Scopes, require_scope
+from service.access import Granted, require_scope
 from service.bodies import body_of
 from service.caching import conditional
 from service.code import check_code
@@ -112,7 +112,7 @@ class JobQuery(Parameters):
     responses={
         200: {"model": Job, **ANSWERED},
         202: ACCEPTED,
-        **documented(400, 403, 413, 415, 422, 503),
+        **documented(400, 403, 413, 415, 422, 429, 503),
     },
     openapi_extra=request_body(JobSpec, JOB_EXAMPLES),
 )
@@ -124,7 +124,6 @@ async def submit_job(
     settings: SettingsDep,
     watcher: WatcherDep,
     granted: Granted,
-    caller: CallerDep,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -150,12 +149,13 @@ async def submit_job(
     """
     sent = Submit(
         spec=spec,
-        caller=caller,
+        caller=granted,
+        quotas=settings.quotas.of(granted.key),
         key=idempotency_key,
         use_cache=wanted.cache and not asks_anew(cache_control),
         max_attempts=settings.max_attempts,
     )
-    found = await run_in_threadpool(_submitted, sent, storage, settings, granted)
+    found = await run_in_threadpool(_submitted, sent, storage, settings)
     row, seconds = found.job, preferred_wait(prefer)
     if seconds is not None:
         response.headers["Preference-Applied"] = f"wait={seconds}"
@@ -183,6 +183,7 @@ def list_jobs(
     response: Response,
     storage: StorageDep,
     settings: SettingsDep,
+    granted: Granted,
 ) -> Page[Job]:
     """List jobs, newest first. Paging shows every job once, however many arrive meanwhile."""
     with storage.reading() as connection:
@@ -194,6 +195,7 @@ def list_jobs(
                 status=wanted.status or None,
                 name=wanted.name,
                 metadata=wanted.labels,
+                team=granted.sees,
             )
         except InvalidInputError:  # everything but the cursor has been validated
             raise bad_cursor() from None
@@ -252,17 +254,18 @@ def cancel_job(
     return job_resource(row, settings.public_url)
 
 
-def _submitted(sent: Submit, storage: Storage, settings: Settings, granted: Scopes) -> Submitted:
+def _submitted(sent: Submit, storage: Storage, settings: Settings) -> Submitted:
     _check_baseline(sent.spec)
     if sent.spec.webhook:
         check_receiver(sent.spec.webhook, settings, within="webhook.")
     if isinstance(sent.spec.model, Code):
-        require_scope(granted, Scope.CODE)
+        require_scope(sent.caller, Scope.CODE)
+    team = sent.caller.sees
     with storage.writing() as connection:
 
         def runnable(spec: JobSpec) -> JobSpec:
-            check_code(connection, spec, settings)
-            return settled(connection, spec, settings)
+            check_code(connection, spec, settings, team=team)
+            return settled(connection, spec, settings, team=team)
 
         return submit(connection, sent, runnable)
 

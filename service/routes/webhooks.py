@@ -8,6 +8,7 @@ from pydantic import Field
 from lrtuner.store import deliveries, reading
 from lrtuner.store.deliveries import DeliveryRow
 from lrtuner.webhook import Receiver
+from service.access import Granted
 from service.bodies import body_of
 from service.dependencies import JOB_ID, Parameters, SettingsDep, StorageDep, number_after
 from service.openapi import request_body
@@ -44,14 +45,19 @@ def list_deliveries(
     response: Response,
     storage: StorageDep,
     settings: SettingsDep,
+    granted: Granted,
 ) -> Page[Delivery]:
     """List the messages to webhooks, newest first, with what was answered to each try."""
     before = number_after(wanted.after, first=0) or None
     with storage.reading() as connection:
         if wanted.job_id is not None:
-            reading.get_job(connection, wanted.job_id)
+            reading.require_job(connection, wanted.job_id, team=granted.sees)
         rows = deliveries.list_deliveries(
-            connection, before=before, limit=wanted.limit + 1, job_id=wanted.job_id
+            connection,
+            before=before,
+            limit=wanted.limit + 1,
+            job_id=wanted.job_id,
+            team=granted.sees,
         )
     shown = rows[: wanted.limit]
     after = str(shown[-1].seq) if len(rows) > wanted.limit else None
@@ -60,10 +66,12 @@ def list_deliveries(
 
 
 @router.get("/webhook-deliveries/{delivery_id}", responses=documented(404, 503))
-def show_delivery(delivery_id: DeliveryId, storage: StorageDep, settings: SettingsDep) -> Delivery:
+def show_delivery(
+    delivery_id: DeliveryId, storage: StorageDep, settings: SettingsDep, granted: Granted
+) -> Delivery:
     """Look at a message: whether it was delivered, and what was answered to each try."""
     with storage.reading() as connection:
-        row = _visible(connection, delivery_id)
+        row = deliveries.get_delivery(connection, delivery_id, team=granted.sees)
     return delivery_resource(row, settings.public_url)
 
 
@@ -73,13 +81,17 @@ def show_delivery(delivery_id: DeliveryId, storage: StorageDep, settings: Settin
     responses={202: _ON_ITS_WAY, **documented(404, 503)},
 )
 def redeliver(
-    delivery_id: DeliveryId, response: Response, storage: StorageDep, settings: SettingsDep
+    delivery_id: DeliveryId,
+    response: Response,
+    storage: StorageDep,
+    settings: SettingsDep,
+    granted: Granted,
 ) -> Delivery:
     """Send a message again, under the same id, whatever became of it before."""
     with storage.writing() as connection:
-        _visible(connection, delivery_id)
+        deliveries.get_delivery(connection, delivery_id, team=granted.sees)
         deliveries.redeliver(connection, delivery_id)
-        row = _visible(connection, delivery_id)
+        row = deliveries.get_delivery(connection, delivery_id)
     return _on_its_way(row, response, settings.public_url)
 
 
@@ -94,20 +106,14 @@ def test_webhook(
     response: Response,
     storage: StorageDep,
     settings: SettingsDep,
+    granted: Granted,
 ) -> Delivery:
     """Send a message that tells of nothing (`webhook.test`), to see whether it arrives."""
     check_receiver(receiver, settings)
     with storage.writing() as connection:
-        row = deliveries.get_delivery(connection, deliveries.post_test(connection, receiver))
+        delivery_id = deliveries.post_test(connection, receiver, team=granted.team)
+        row = deliveries.get_delivery(connection, delivery_id)
     return _on_its_way(row, response, settings.public_url)
-
-
-def _visible(connection: Any, delivery_id: str) -> DeliveryRow:
-    """The message, for whoever may see its job: of others there is none of that id."""
-    row = deliveries.get_delivery(connection, delivery_id)
-    if row.job_id is not None:
-        reading.get_job(connection, row.job_id)
-    return row
 
 
 def _on_its_way(row: DeliveryRow, response: Response, public_url: str) -> Delivery:

@@ -88,7 +88,7 @@ def _check_problem(answer):
     assert problem["detail"]
     assert problem["instance"].startswith("/")
     assert problem["request_id"] == answer.headers["X-Request-Id"]
-    if answer.status_code == 503:
+    if answer.status_code in (429, 503):
         assert int(answer.headers["Retry-After"]) > 0
     for entry in problem.get("errors", []):
         assert entry["message"]

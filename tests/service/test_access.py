@@ -17,15 +17,37 @@ ID = "sha256:" + "0" * 64
 CODE_JOB = SMALLEST_JOB | {"model": {"source": "code", "id": ID}}
 
 PUBLIC = {"/", "/healthz", "/readyz", "/metrics", "/problems/{code}", "/v1/schema/{name}.json"}
-NEEDED = {
-    ("post", "/v1/jobs"): {Scope.SUBMIT},
-    ("post", "/v1/jobs/{job_id}/cancel"): {Scope.SUBMIT},
-    ("post", "/v1/datasets"): {Scope.SUBMIT},
-    ("delete", "/v1/datasets/{dataset_id}"): {Scope.SUBMIT},
-    ("post", "/v1/code"): {Scope.CODE},
-    ("delete", "/v1/code/{code_id}"): {Scope.CODE},
-    ("post", "/v1/webhook-deliveries/{delivery_id}/redeliver"): {Scope.SUBMIT},
-    ("post", "/v1/webhooks/test"): {Scope.SUBMIT},
+#: Every endpoint that is not public: the scope it needs, and what of a team's it is about.
+ROWS = {
+    ("get", "/v1/jobs"): (Scope.READ, "list"),
+    ("post", "/v1/jobs"): (Scope.SUBMIT, "new"),
+    ("get", "/v1/jobs/{job_id}"): (Scope.READ, "job"),
+    ("head", "/v1/jobs/{job_id}"): (Scope.READ, "job"),
+    ("post", "/v1/jobs/{job_id}/cancel"): (Scope.SUBMIT, "job"),
+    ("get", "/v1/jobs/{job_id}/events"): (Scope.READ, "job"),
+    ("head", "/v1/jobs/{job_id}/events"): (Scope.READ, "job"),
+    ("get", "/v1/jobs/{job_id}/range-test"): (Scope.READ, "job"),
+    ("get", "/v1/jobs/{job_id}/trials"): (Scope.READ, "job"),
+    ("get", "/v1/jobs/{job_id}/recommendation"): (Scope.READ, "job"),
+    ("get", "/v1/jobs/{job_id}/report.html"): (Scope.READ, "job"),
+    ("get", "/v1/jobs/{job_id}/report.json"): (Scope.READ, "job"),
+    ("get", "/v1/jobs/{job_id}/plots/{name}.svg"): (Scope.READ, "job"),
+    ("get", "/v1/datasets"): (Scope.READ, "list"),
+    ("post", "/v1/datasets"): (Scope.SUBMIT, "new"),
+    ("get", "/v1/datasets/{dataset_id}"): (Scope.READ, "upload"),
+    ("head", "/v1/datasets/{dataset_id}"): (Scope.READ, "upload"),
+    ("delete", "/v1/datasets/{dataset_id}"): (Scope.SUBMIT, "upload"),
+    ("get", "/v1/code"): (Scope.READ, "list"),
+    ("post", "/v1/code"): (Scope.CODE, "new"),
+    ("get", "/v1/code/{code_id}"): (Scope.READ, "upload"),
+    ("head", "/v1/code/{code_id}"): (Scope.READ, "upload"),
+    ("delete", "/v1/code/{code_id}"): (Scope.CODE, "upload"),
+    ("get", "/v1/families"): (Scope.READ, "nobody's"),
+    ("get", "/v1/exports"): (Scope.READ, "nobody's"),
+    ("get", "/v1/webhook-deliveries"): (Scope.READ, "list"),
+    ("get", "/v1/webhook-deliveries/{delivery_id}"): (Scope.READ, "delivery"),
+    ("post", "/v1/webhook-deliveries/{delivery_id}/redeliver"): (Scope.SUBMIT, "delivery"),
+    ("post", "/v1/webhooks/test"): (Scope.SUBMIT, "new"),
 }
 OPERATIONS = [
     (method, path)
@@ -33,12 +55,15 @@ OPERATIONS = [
     for method in operations
 ]
 PROTECTED = [operation for operation in OPERATIONS if operation[1] not in PUBLIC]
+ABOUT = {
+    what: [row for row in ROWS if ROWS[row][1] == what] for what in ("job", "upload", "delivery")
+}
 
 
-def url_of(path):
-    """A path that leads to the endpoint, and to nothing that is there."""
-    values = {"job_id": "job_none", "dataset_id": ID, "code_id": ID, "delivery_id": "msg_none"}
-    values |= {"name": "none", "code": "none"}
+def url_of(path, **values):
+    """A path that leads to the endpoint, and but for these values to nothing that is there."""
+    nothing = {"job_id": "job_none", "dataset_id": ID, "code_id": ID, "delivery_id": "msg_none"}
+    values = {**nothing, "name": "schedule", "code": "none", **values}
     return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
 
 
@@ -89,8 +114,7 @@ def matrix(_sqlite_template, tmp_path_factory):
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 def test_every_endpoint_with_every_scope(matrix, method, path):
     client, texts = matrix
-    needed = NEEDED.get((method, path), {Scope.READ})
-    assert method in ("get", "head") or (method, path) in NEEDED
+    needed = {ROWS[method, path][0]}
     assert ask(client, method, path).status_code == 401
     for scope, text in texts.items():
         answer = ask(client, method, path, text)
@@ -104,6 +128,11 @@ def test_every_endpoint_with_every_scope(matrix, method, path):
             if method != "head":
                 assert answer.json()["code"] == "missing_scope"
                 assert f"`{name}`; yours has `{scope}`" in answer.json()["detail"]
+
+
+def test_no_endpoint_is_without_a_row():
+    assert set(PROTECTED) == set(ROWS)
+    assert {row for row in ROWS if "{job_id}" in row[1]} == set(ABOUT["job"])
 
 
 @pytest.mark.parametrize("path", [*sorted(PUBLIC), "/docs", "/openapi.json"])
@@ -124,7 +153,7 @@ def test_the_description_says_what_is_needed():
     assert document["components"]["securitySchemes"]["api_key"]["scheme"] == "bearer"
     for method, path in OPERATIONS:
         operation = document["paths"][path][method]
-        needed = NEEDED.get((method, path), {Scope.READ}) if path not in PUBLIC else set()
+        needed = {ROWS[method, path][0]} if path not in PUBLIC else set()
         told = [{"api_key": [str(scope)]} for scope in needed]
         assert operation.get("security", []) == told
         assert ("401" in operation["responses"]) == bool(needed)

@@ -17,7 +17,7 @@ ACCESS = {"401", "403", "503"}
 PUBLIC = {"/", "/healthz", "/readyz", "/metrics", "/problems/{code}", "/v1/schema/{name}.json"}
 EVENTS = {"200", "204", "400", "404", "406", "422"}
 ROUTES = {
-    ("post", "/v1/jobs"): {"200", "202", "400", "403", "413", "415", "422"} | DATABASE,
+    ("post", "/v1/jobs"): {"200", "202", "400", "403", "413", "415", "422", "429"} | DATABASE,
     ("get", "/v1/jobs"): {"200", "400", "422"} | DATABASE,
     ("get", "/v1/jobs/{job_id}"): {"200", "304", "404", "422"} | DATABASE,
     ("head", "/v1/jobs/{job_id}"): {"200", "304", "404", "422"} | DATABASE,
