@@ -6,7 +6,7 @@ them; everything else is a file.
 """
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
@@ -34,7 +34,7 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-_VALUES = {
+_VALUES: dict[tuple[str, str], Sequence[str]] = {
     ("export", "--format"): list(EXPORTERS),
     ("download", "--format"): list(EXPORTERS),
     ("jobs", "--status"): list(JobStatus),
