@@ -13,7 +13,7 @@ import httpx
 
 from benchmarks.faults import findings
 from benchmarks.faults.jobs import JOBS
-from benchmarks.faults.processes import Fleet, Process, is_running, waited
+from benchmarks.faults.processes import GOOD_ENDS, Fleet, Process, is_running, waited
 from lrtuner.store.engine import Database
 
 #: Of ten faults so many are of each kind. They come in a random order.
@@ -100,7 +100,7 @@ class Injector:
                 worker.wakes_at = None
             status = worker.popen.poll()
             if status is not None:
-                if status or not worker.ending:
+                if status not in GOOD_ENDS or not worker.ending:
                     self.bad_ends.append(status)
                 self._replace(worker)
 

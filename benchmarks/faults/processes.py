@@ -16,6 +16,9 @@ from typing import IO, Any
 
 import httpx
 
+GOOD_ENDS = (0, -signal.SIGTERM)
+"""How a process may end that is told to: the second before it has learned to listen."""
+
 _MARK = "LRTUNER_FAULTS_MARK"
 _ROOT = Path(__file__).parents[2]
 _SECONDS_TO_START = 120.0
@@ -113,10 +116,10 @@ class Fleet:
         self.api = self._start_api()
 
     def end(self) -> list[int]:
-        """End everything as an operator would; the exit statuses that are not 0."""
+        """End everything as an operator would; the exit statuses that should not be."""
         statuses = [process.end() for process in [*self.workers, self.api]]
         self.workers.clear()
-        return [status for status in statuses if status]
+        return [status for status in statuses if status not in GOOD_ENDS]
 
     def marked(self) -> set[int]:
         """Every process of this system that carries our mark, but for dead ones."""
