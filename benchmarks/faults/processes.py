@@ -25,6 +25,16 @@ _SECONDS_TO_START = 120.0
 _OWNER = re.compile(r"worker-[0-9a-f-]{36}")
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """A worker stands still in the middle of a job; times on the monotonic clock."""
+
+    job_id: str
+    attempt: int
+    at_least_until: float
+    at_most_until: float
+
+
 @dataclass
 class Process:
     """One process that was started here, and the file that it logs to."""
@@ -33,7 +43,7 @@ class Process:
     log: Path
     child_killed: bool = False
     ending: bool = False
-    wakes_at: float | None = None  # it is stopped until then, on the monotonic clock
+    stopped: "Stopped | None" = None
     _owner: str | None = field(default=None, repr=False)
 
     @property

@@ -98,6 +98,7 @@ def run(plan: Plan, url: str, folder: Path, tell: Tell) -> Outcome:
         injector = Injector(fleet, database, submitter, plan.lease, plan.seed)
         _disturb(plan, injector, pace, tell)
         _wait_for_all(database, injector.attend)
+        injector.wake_all()
         left = {pid for pid, _ in injector.orphans()}
     finally:
         bad_ends = fleet.end()
@@ -129,7 +130,6 @@ def _disturb(plan: Plan, injector: Injector, pace: float, tell: Tell) -> None:
             injector.attend()
             time.sleep(0.05)
         tell(f"{number} of {plan.kills}: {injector.inject()}")
-    injector.wake_all()
 
 
 def _wait_for_all(database: Database, attend: Callable[[], None]) -> None:
