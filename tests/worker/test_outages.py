@@ -103,9 +103,9 @@ class SmallFile:
 class SmallDisk:
     """A disk in memory of a few megabytes, and a file that takes what is left."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, url=None):
         self.folder = folder
-        self.url = f"sqlite:///{folder / 'lrtuner.db'}"
+        self.url = url or f"sqlite:///{folder / 'lrtuner.db'}"
 
     def watch(self, database):
         pass
@@ -141,12 +141,18 @@ def small_room(kind, folder):
     if kind == "file":
         yield SmallFile(folder)
         return
-    with mounted("8m") as disk:
-        yield SmallDisk(disk)
+    if kind == "disk":
+        with mounted("8m") as disk:
+            yield SmallDisk(disk)
+        return
+    with mounted("128m") as disk, postgresql(disk) as server:
+        yield SmallDisk(disk, server.url)
 
 
 @pytest.mark.parametrize(
-    ("kind", "lease"), [("file", 30.0), ("disk", 2.0)], ids=["a moment", "longer than the lease"]
+    ("kind", "lease"),
+    [("file", 30.0), ("disk", 2.0), ("disk of a server", 30.0)],
+    ids=["a moment", "longer than the lease", "postgresql"],
 )
 def test_the_disk_is_full_for_a_while_during_a_job(tmp_path, undisturbed, kind, lease):
     with small_room(kind, tmp_path) as small, opened(small.url) as database:
@@ -171,7 +177,7 @@ def test_the_disk_is_full_for_a_while_during_a_job(tmp_path, undisturbed, kind, 
             small.make_room()
             assert api.submit().status_code == 202
             leave_alone(database, job_id)
-            check_ended_right(database, job_id, undisturbed, attempts=1 if kind == "file" else 2)
+            check_ended_right(database, job_id, undisturbed, attempts=2 if kind == "disk" else 1)
             assert events_of(database, job_id)[: len(before)] == before
 
 
