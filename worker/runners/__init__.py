@@ -1,1 +1,8 @@
-"""Who trains a job's runs: processes here, or the nodes of a Ray cluster."""
+"""Who trains a job's runs: this process, several processes here, or the nodes of a Ray cluster.
+
+runner      what each of them does, and the simplest: one trainer, one piece of work after another
+chosen      by the names that LRTUNER_RUNNER knows
+pool        several trainers that work side by side
+local       the trainers of this machine;  slot: a process that is one of them;  machine: how many
+ray         trainers on a Ray cluster;  cluster: the way into it;  node: their other end
+"""
