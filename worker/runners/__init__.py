@@ -4,5 +4,6 @@ runner      what each of them does, and the simplest: one trainer, one piece of 
 chosen      by the names that LRTUNER_RUNNER knows
 pool        several trainers that work side by side
 local       the trainers of this machine;  slot: a process that is one of them;  machine: how many
-ray         trainers on a Ray cluster;  cluster: the way into it;  node: their other end
+ray         trainers on a Ray cluster;  cluster: the way into it;  node: their other end;
+            surroundings: what a node tells of itself
 """

@@ -1,11 +1,8 @@
-"""The Ray cluster that a worker trains on: entered with its token only, all nodes of one version.
+"""The Ray cluster that a worker trains on: joined with its token only, all nodes of one version."""
 
-`python -m worker.runners.cluster` tries it, and tells what is wrong or which nodes there are.
-"""
-
+import logging
 import os
 import socket
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +13,16 @@ import torch
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from lrtuner import __version__
-from worker.runners import node
+from worker.runners import surroundings
 from worker.runners.errors import ClusterError
 from worker.settings import Settings
 
+log = logging.getLogger("lrtuner.worker")
+
+MOST_SLOTS = 64
+
 _CONNECT_SECONDS = 5.0
-_DESCRIBE_SECONDS = 60.0
+_DESCRIBE_SECONDS = 120.0
 _AUTHENTICATE = (
     "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file with the token of the cluster, "
     "here and on every node"
@@ -31,26 +31,44 @@ _AUTHENTICATE = (
 
 @dataclass(frozen=True)
 class Cluster:
-    """What there is to train on.
+    """What there is to train on: CPUs and GPUs that Ray gives out, on so many nodes."""
 
-    Attributes:
-        nodes: what each node told of itself (`worker.runners.node.described`).
-        cpus: cores that Ray gives out.
-        gpus: GPUs that Ray gives out.
-    """
-
-    nodes: tuple[dict[str, Any], ...]
+    nodes: int
     cpus: int
     gpus: int
 
-    def __str__(self) -> str:
-        names = ", ".join(sorted(each["node"] for each in self.nodes))
-        return f"{len(self.nodes)} nodes ({names}), {self.cpus} CPUs, {self.gpus} GPUs"
 
-    @property
-    def reports_usage(self) -> bool:
-        """Whether a node was started so that Ray reports its usage to the makers of Ray."""
-        return any(each["reports_usage"] for each in self.nodes)
+def room(device: str, slots: int | None, workers: int) -> tuple[torch.device, int]:
+    """Join the cluster of the settings: where to train on it, and in how many slots.
+
+    Args:
+        device: LRTUNER_DEVICE; `auto` is cuda where Ray has GPUs to give.
+        slots: that number, where the operator gave one; else as many as there is room for.
+        workers: how many workers share the cluster.
+
+    Raises:
+        ClusterError: see `connect`; or it has nothing to train on.
+    """
+    settings = Settings()
+    found = connect(settings.ray_address)
+    kind = _kind(device, found)
+    most = found.cpus if kind == "cpu" else found.gpus * int(1 / settings.ray_gpus_per_slot)
+    if most == 0:
+        told = "--num-cpus" if kind == "cpu" else "--num-gpus"
+        raise ClusterError(
+            f"LRTUNER_DEVICE={device}: no node of the Ray cluster has a {kind} to "
+            f"give: start one with `ray start --address={settings.ray_address} {told}=N`"
+        )
+    return torch.device(kind), slots or max(1, min(most // workers, MOST_SLOTS))
+
+
+def _kind(device: str, found: Cluster) -> str:
+    if device == "auto":
+        return "cuda" if found.gpus else "cpu"
+    if device not in ("cpu", "cuda"):
+        told = "of which GPU a node takes Ray decides"
+        raise ClusterError(f"LRTUNER_DEVICE={device}: {told}; it is auto, cpu or cuda here")
+    return device
 
 
 def connect(address: str | None) -> Cluster:
@@ -68,10 +86,21 @@ def connect(address: str | None) -> Cluster:
     check_token(os.environ)
     _check_answers(address)
     _join(address)
+    try:
+        return _found()
+    except BaseException:
+        ray.shutdown()
+        raise
+
+
+def _found() -> Cluster:
+    """The nodes, each looked at."""
     asked = [(each["NodeManagerHostname"], _asked(each)) for each in ray.nodes() if each["Alive"]]
-    nodes = tuple(_described(name, answer) for name, answer in asked)
+    nodes = [_described(name, answer) for name, answer in asked]
+    if any(each["reports_usage"] for each in nodes):
+        log.warning("Ray reports to its makers: start it with --disable-usage-stats on every node")
     has = ray.cluster_resources()
-    return Cluster(nodes, int(has.get("CPU", 0)), int(has.get("GPU", 0)))
+    return Cluster(len(nodes), int(has.get("CPU", 0)), int(has.get("GPU", 0)))
 
 
 def check_token(environment: Mapping[str, str]) -> None:
@@ -127,7 +156,7 @@ def _join(address: str) -> None:
 def _asked(each: dict[str, Any]) -> Any:
     """Ask a node to describe itself."""
     there = NodeAffinitySchedulingStrategy(each["NodeID"], soft=False)
-    ask = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(node.described)
+    ask = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(surroundings.described)
     return ask.remote()
 
 
@@ -147,24 +176,19 @@ def _described(name: str, answer: Any) -> dict[str, Any]:
 
 
 def check(found: dict[str, Any]) -> None:
+    """Refuse a node that is not as this machine is.
+
+    Args:
+        found: what it told of itself.
+
+    Raises:
+        ClusterError: it was started without authentication, or a version differs.
+    """
     name = found["node"]
     if not found["authenticated"]:
         raise ClusterError(f"Ray was started on {name} without authentication: {_AUTHENTICATE}")
-    for what, ours in (("lrtuner", __version__), ("torch", torch.__version__)):
-        if found[what] != ours:
-            told = f"{what} {found[what]} is on the node {name}, and {ours} here"
+    ours = surroundings.described()
+    for what in ("lrtuner", "torch"):
+        if found[what] != ours[what]:
+            told = f"{what} {found[what]} is on the node {name}, and {ours[what]} here"
             raise ClusterError(f"{told}: install the same version on all")
-
-
-def main() -> int:
-    """Try the cluster that the settings name."""
-    try:
-        sys.stdout.write(f"{connect(Settings().ray_address)}\n")
-    except ClusterError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -28,17 +28,6 @@ from worker.trainer import Trainer
 Told = dict[str, Any]
 
 
-def described() -> Told:
-    """The versions of this node, and how Ray was started on it."""
-    return {
-        "node": platform.node(),
-        "lrtuner": __version__,
-        "torch": str(torch.__version__),
-        "authenticated": os.environ.get("RAY_AUTH_MODE", "").lower() == "token",
-        "reports_usage": os.environ.get("RAY_USAGE_STATS_ENABLED") != "0",
-    }
-
-
 def told(order: str, asked: str | None) -> Iterator[bytes]:
     """A task of Ray: the facts of the job's task here, then the answers to a question, as JSON.
 
@@ -48,7 +37,7 @@ def told(order: str, asked: str | None) -> Iterator[bytes]:
         order: the `spec` of the job, the `rules` for code, and the `device`: cpu or cuda.
         asked: the question, see `worker.serve`; None asks for the facts alone.
     """
-    here = {"node": platform.node(), "lrtuner": __version__, "digest": None}
+    here: Told = {"node": platform.node(), "lrtuner": __version__, "digest": None}
     try:
         host = _host(order)
     except Exception as error:  # noqa: BLE001 - anything a model may raise
@@ -78,7 +67,7 @@ class _Host:
         sandboxed = self._open.enter_context(trained_in(rules, spec, device))
         self.task: Task | Trainer = sandboxed or make_task(spec, device)
         libraries = dict.fromkeys([*spec.model.libraries, *spec.dataset.libraries])
-        self.facts = {
+        self.facts: Told = {
             "environment": environment(device, self.task.data.digest(), libraries).model_dump(),
             "walls": list(sandboxed.walls) if sandboxed else [],
             "warnings": list(sandboxed.warnings) if sandboxed else [],

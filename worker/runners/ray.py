@@ -5,27 +5,56 @@ same answers, and those that were there already are not given twice.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ray
+import torch
 from ray.exceptions import (
     NodeDiedError,
     OutOfMemoryError,
     RayError,
     RayTaskError,
+    TaskCancelledError,
     WorkerCrashedError,
 )
 
 from lrtuner import __version__
 from lrtuner.evidence import Environment
+from lrtuner.job import JobSpec
 from worker.failure import OUT_OF_MEMORY, RAISED
 from worker.journal import storable
-from worker.remote import PROCESS_DIED, RemoteError
+from worker.remote import PROCESS_DIED, RemoteError, RemoteTask
+from worker.rules import Rules
 from worker.runners import node
 from worker.runners.errors import ClusterError, RunnerError
+from worker.runners.pool import side_by_side
+from worker.runners.runner import Runner
+from worker.settings import Settings
 
 RETRIES = 3
 """So often is a task made again whose node was lost or whose process died."""
+
+
+@contextmanager
+def on_cluster(rules: Rules, spec: JobSpec, device: torch.device, slots: int) -> Iterator[Runner]:
+    """Who trains the job on the cluster that was joined: so many tasks at a time.
+
+    Raises:
+        JobFailedError: see `RayTask`.
+    """
+    order = {
+        "spec": json.loads(spec.model_dump_json(by_alias=True)),
+        "rules": rules.model_dump(mode="json"),
+        "device": device.type,
+    }
+    takes = {"num_cpus": 1.0, "num_gpus": 0.0}
+    if device.type != "cpu":
+        takes = {"num_cpus": 0.0, "num_gpus": Settings().ray_gpus_per_slot}
+    with side_by_side(partial(RayTask, spec, Ask(order, **takes)), slots) as runner:
+        yield runner
 
 
 class Ask:
@@ -66,6 +95,27 @@ class Ask:
             )
 
 
+class RayTask(RemoteTask):
+    """See `worker.remote.RemoteTask`: any node of the cluster is where it is trained.
+
+    Args:
+        spec: the job.
+        ask: its way to the cluster.
+
+    Raises:
+        JobFailedError: the task could not be built on a node.
+        RunnerError: the nodes differ.
+    """
+
+    def __init__(self, spec: JobSpec, ask: Ask) -> None:
+        def link() -> RayLink:
+            found = RayLink(ask)
+            self.environment = found.environment
+            return found
+
+        super().__init__(spec, link)
+
+
 class RayLink:
     """See `worker.remote.Link`: the other end is whichever process Ray takes for a question.
 
@@ -98,7 +148,7 @@ class RayLink:
         return RemoteError(PROCESS_DIED, f"what a node answered is not allowed: {problem}")
 
     def close(self) -> None:
-        """See `Link`."""
+        """See `Link`. Whoever waits for an answer, in another thread, is told that it has ended."""
         self.ended = True
         ray.cancel(self._answers, force=True)
 
@@ -116,7 +166,11 @@ class RayLink:
         if len(body) > largest:
             raise self.refuse(f"{len(body)} bytes; at most {largest} are allowed")
         message: dict[str, Any] = json.loads(body)
-        self._ask.check(message)
+        try:
+            self._ask.check(message)
+        except RunnerError:
+            self.close()
+            raise
         if message["place"] != self._place:
             raise self.refuse(f"answer {message['place']} in place of {self._place}")
         self._place += 1
@@ -131,6 +185,8 @@ def _explained(error: RayError) -> Exception:
     match error:
         case OutOfMemoryError():
             return RemoteError(OUT_OF_MEMORY, storable(str(error)))
+        case TaskCancelledError():
+            return RemoteError(PROCESS_DIED, "it was ended")
         case WorkerCrashedError() | NodeDiedError():
             told = f"its process on a node died, {1 + RETRIES} times"
             return RemoteError(PROCESS_DIED, told)
