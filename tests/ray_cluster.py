@@ -19,7 +19,7 @@ os.environ |= {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 ROOT = Path(__file__).parent.parent
-GONE_SECONDS = 20.0
+GONE_SECONDS = 30.0
 
 
 class RayCluster:
@@ -77,10 +77,10 @@ def processes(title=b""):
     return [pid for pid in found if pid != os.getpid()]
 
 
-def wait_until(so, what):
-    deadline = time.monotonic() + GONE_SECONDS
+def wait_until(so, what, seconds=GONE_SECONDS):
+    deadline = time.monotonic() + seconds
     while not so():
-        assert time.monotonic() < deadline, f"not within {GONE_SECONDS:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.05)
 
 
@@ -97,7 +97,7 @@ def ray_cluster():
         cluster.end()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def joined(ray_cluster):
     """The cluster, with this process as its driver."""
     ray = pytest.importorskip("ray")

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from lrtuner import __version__
+from lrtuner.errors import JobFailedError
 from tests.ray_cluster import processes, wait_until
 from tests.worker.conftest import CPU, spec_of
 from worker import trainer
@@ -130,6 +131,14 @@ def test_what_cannot_be_built_names_the_node(joined):
     with pytest.raises(RemoteError, match=r"LRTUNER_DATA_ROOT.*\(on the node ") as caught:
         runner.RayLink(ask)
     assert caught.value.code == "job_failed"
+
+
+def test_data_that_one_node_alone_lacks_fails_no_run():
+    ask, code = ask_of(), JobFailedError.code
+    assert type(ask.not_built(code, "dataset.path: no such file")) is RemoteError
+    ask.check({"node": "one", "lrtuner": __version__, "digest": "sha256:a"})
+    assert type(ask.not_built(code, "dataset.path: no such file")) is RunnerError
+    assert type(ask.not_built("out_of_memory", "...")) is RemoteError
 
 
 def test_a_node_has_folders_of_its_own(ray_cluster, joined, tmp_path):

@@ -22,6 +22,7 @@ from ray.exceptions import (
 )
 
 from lrtuner import __version__
+from lrtuner.errors import JobFailedError
 from lrtuner.evidence import Environment
 from lrtuner.job import JobSpec
 from worker.failure import OUT_OF_MEMORY, RAISED
@@ -93,6 +94,11 @@ class Ask:
                 f"dataset: the data on the node {where} is not that of the nodes before: it must "
                 "be the same on all (LRTUNER_DATA_DIR, LRTUNER_DATA_ROOT)"
             )
+
+    def not_built(self, code: str, told: str) -> JobFailedError:
+        """The error where a node could not build the task: of the job, or of that node alone."""
+        alone = self._digest is not None and code == JobFailedError.code
+        return RunnerError(told) if alone else RemoteError(code, told)
 
 
 class RayTask(RemoteTask):
@@ -176,7 +182,9 @@ class RayLink:
         self._place += 1
         if "failure" in message:
             failure, where = message["failure"], message["node"]
-            raise RemoteError(failure["code"], f"{failure['message']} (on the node {where})")
+            raise self._ask.not_built(
+                failure["code"], f"{failure['message']} (on the node {where})"
+            )
         return message
 
 
