@@ -4,12 +4,16 @@ Imported before Ray is, which looks up once whether it is to authenticate.
 """
 
 import contextlib
+import json
 import os
 import secrets
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+
+from worker.rules import Rules
 
 TOKEN = secrets.token_hex(16)
 os.environ |= {
@@ -18,6 +22,8 @@ os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+MARK = "LRTUNER_TEST_MARK"  # of tests.conformance.misbehaving, which takes seconds to import
+
 ROOT = Path(__file__).parent.parent
 GONE_SECONDS = 30.0
 
@@ -50,6 +56,7 @@ class RayCluster:
         return next(n for n in self._cluster.worker_nodes if _raylet(n) == _parent(pid))
 
     def end(self):
+        Path(_environment()[MARK]).unlink(missing_ok=True)
         self._cluster.shutdown()
         wait_until(lambda: not processes(), "no process of Ray is left")
 
@@ -63,7 +70,8 @@ def _parent(pid):
 
 
 def _environment(**more):
-    return {"PYTHONPATH": str(ROOT), "LRTUNER_DATABASE_URL": "postgresql://secret", **more}
+    ours = {"PYTHONPATH": str(ROOT), "LRTUNER_DATABASE_URL": "postgresql://secret"}
+    return {**ours, MARK: str(Path(tempfile.gettempdir()) / f"killed-{TOKEN}"), **more}
 
 
 def processes(title=b""):
@@ -102,5 +110,24 @@ def joined(ray_cluster):
     """The cluster, with this process as its driver."""
     ray = pytest.importorskip("ray")
     connect = pytest.importorskip("worker.runners.cluster").connect
-    yield connect(ray_cluster.address)
+    runner = pytest.importorskip("worker.runners.ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "RETRIES", 1)  # processes take their time to start
+        yield connect(ray_cluster.address)
     ray.shutdown()
+
+
+def ask_of(spec, device="cpu", rules=None, **resources):
+    """The way of that job to the cluster."""
+    order = {
+        "spec": json.loads(spec.model_dump_json(by_alias=True)),
+        "rules": (rules or Rules()).model_dump(mode="json"),
+        "device": device,
+    }
+    ask = pytest.importorskip("worker.runners.ray").Ask
+    return ask(order, **(resources or {"num_cpus": 1}))
+
+
+def task_of(spec, **how):
+    """The job's task, trained on the cluster."""
+    return pytest.importorskip("worker.runners.ray").RayTask(spec, ask_of(spec, **how))

@@ -1,6 +1,5 @@
 """Questions to a task on a cluster: of nodes that die, that differ, and that have GPUs."""
 
-import json
 import os
 import signal
 
@@ -8,12 +7,11 @@ import pytest
 
 from lrtuner import __version__
 from lrtuner.errors import JobFailedError
-from tests.ray_cluster import processes, wait_until
+from tests.ray_cluster import ask_of, processes, task_of, wait_until
 from tests.worker.conftest import CPU, spec_of
 from worker import trainer
 from worker.device import prepare
-from worker.remote import PROCESS_DIED, RemoteError, RemoteTask
-from worker.rules import Rules
+from worker.remote import PROCESS_DIED, RemoteError
 from worker.runners.errors import RunnerError
 from worker.task import make_task
 
@@ -26,19 +24,9 @@ SPEC = spec_of(training={"batch_size": 16, "steps": 3000})
 LONG = [[0.05] * 40, [0.05] * 3000, [0.01] * 3000]
 
 
-def ask_of(spec=SPEC, device="cpu", **resources):
-    order = {
-        "spec": json.loads(spec.model_dump_json(by_alias=True)),
-        "rules": Rules().model_dump(mode="json"),
-        "device": device,
-    }
-    return runner.Ask(order, **(resources or {"num_cpus": 1}))
-
-
 @pytest.fixture
 def task(joined):
-    ask = ask_of()
-    with RemoteTask(SPEC, lambda: runner.RayLink(ask)) as task:
+    with task_of(SPEC) as task:
         yield task
 
 
@@ -73,10 +61,9 @@ def test_a_node_that_is_lost_mid_trial_is_replaced(ray_cluster, task, undisturbe
 
 
 def test_a_process_that_dies_every_time_fails_the_run(joined, monkeypatch):
-    monkeypatch.setattr(runner, "RETRIES", 1)
     monkeypatch.setattr(runner.node, "told", dies)
     with pytest.raises(RemoteError, match="died, 2 times") as caught:
-        runner.RayLink(ask_of())
+        runner.RayLink(ask_of(SPEC))
     assert caught.value.code == PROCESS_DIED
 
 
@@ -117,7 +104,7 @@ def test_an_answer_that_is_too_large_is_refused(task):
     ],
 )
 def test_a_node_that_differs_ends_the_job_and_fails_no_run(differs, told):
-    ask = ask_of()
+    ask = ask_of(SPEC)
     same = {"node": "one", "lrtuner": __version__, "digest": "sha256:a"}
     ask.check({**same, "digest": None})
     ask.check(same)
@@ -134,7 +121,7 @@ def test_what_cannot_be_built_names_the_node(joined):
 
 
 def test_data_that_one_node_alone_lacks_fails_no_run():
-    ask, code = ask_of(), JobFailedError.code
+    ask, code = ask_of(SPEC), JobFailedError.code
     assert type(ask.not_built(code, "dataset.path: no such file")) is RemoteError
     ask.check({"node": "one", "lrtuner": __version__, "digest": "sha256:a"})
     assert type(ask.not_built(code, "dataset.path: no such file")) is RunnerError
@@ -165,7 +152,7 @@ def surroundings():
     """Runs on a node, as `told` does."""
     import torch  # noqa: PLC0415
 
-    list(runner.node.told(ask_of()._order, None))
+    list(runner.node.told(ask_of(SPEC)._order, None))
     names = ("LRTUNER_DATABASE_URL", "CUDA_VISIBLE_DEVICES")
     return {name: os.environ.get(name) for name in names} | {"threads": torch.get_num_threads()}
 
