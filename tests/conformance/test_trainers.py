@@ -15,6 +15,7 @@ from worker import trainer
 from worker.device import prepare
 from worker.failure import explained
 from worker.range_test import one_sweep, run_range_test
+from worker.remote import RemoteTask
 from worker.rules import Rules
 from worker.sandbox.limits import Limits
 from worker.sandbox.process import Sandbox
@@ -175,5 +176,5 @@ def test_the_walls_are_in_the_environment(task, here):
     pipeline.task = task
     pipeline.run()
     [found] = [Environment.model_validate(data) for kind, data in told if kind == "environment"]
-    assert bool(found.walls) == (task is not here)
+    assert bool(found.walls) == isinstance(task, RemoteTask)
     assert json.dumps(found.walls)
