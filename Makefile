@@ -6,10 +6,13 @@ JOBS ?= 3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FRAMEWORKS := $(VENV)/.frameworks
+RAY := $(VENV)/.ray
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
+# All of these tests share one cluster, so they run in one process.
+PYTEST_RAY := $(BIN)/python -m pytest -m ray
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: help install demo test test-frameworks test-all test-compose fuzz lint format openapi serve clean
+.PHONY: help install demo test test-frameworks test-ray test-all test-compose fuzz lint format openapi serve clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,17 +31,26 @@ $(FRAMEWORKS): $(STAMP)
 	$(INSTALL) '.[service,worker,datasets,dev,frameworks]'
 	touch $@
 
+$(RAY): $(STAMP)
+	@echo "Adding ray to $(VENV), once"
+	$(INSTALL) '.[service,worker,datasets,dev,ray]'
+	touch $@
+
 demo: $(STAMP) ## tune a real model once, end to end, over HTTP; writes schedule.json
 	$(BIN)/python -m examples.demo
 
-test: $(STAMP) ## the tests, without those that are slow or need other frameworks than torch
-	$(PYTEST) -m 'not slow and not frameworks'
+test: $(STAMP) ## the tests, without those that are slow or need other frameworks than torch, or Ray
+	$(PYTEST) -m 'not slow and not frameworks and not ray'
 
 test-frameworks: $(FRAMEWORKS) ## the tests in keras, optax, transformers and lightning
 	$(PYTEST) -m frameworks
 
-test-all: $(FRAMEWORKS) ## every test
-	$(PYTEST)
+test-ray: $(RAY) ## the tests on a cluster of Ray, several nodes on this machine
+	$(PYTEST_RAY)
+
+test-all: $(FRAMEWORKS) $(RAY) ## every test
+	$(PYTEST) -m 'not ray'
+	$(PYTEST_RAY)
 
 test-compose: ## the deployment of docker-compose.yml, from a clean clone; needs docker
 	tests/compose/run

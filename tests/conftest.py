@@ -17,6 +17,7 @@ import pytest
 from lrtuner.lifecycle import JobStatus
 from lrtuner.store import Database, migrate, open_database, queue, reading
 from lrtuner.store.tables import jobs
+from tests.ray_cluster import joined, ray_cluster  # noqa: F401 - fixtures
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # asked once, when keras is first imported
 os.environ.setdefault("LRTUNER_SLOTS", "1")  # more are asked for where they are what is tested

@@ -14,6 +14,7 @@ from lrtuner.settings import from_environment
 from lrtuner.store import open_database
 from lrtuner.store.migrate import is_migrated
 from worker.loop import Worker
+from worker.process import runner_problem
 from worker.sandbox import kernel
 from worker.settings import Settings
 
@@ -43,6 +44,9 @@ def main() -> int:
         database = open_database(settings.database_url)
         if not is_migrated(database):
             sys.exit(f"{database} is not migrated to this version: run `lrtuner migrate`")
+        problem = runner_problem() if settings.runner != "local" else None
+        if problem:
+            sys.exit(problem)
         worker = Worker(database, settings, stop)
         if settings.metrics_port:
             worker.meters.serve(settings.metrics_port, settings.metrics_host)

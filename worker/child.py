@@ -19,12 +19,12 @@ from lrtuner.errors import JobFailedError, LRTunerError
 from lrtuner.evidence import Progress, TrialRecord
 from lrtuner.job import JobSpec
 from lrtuner.lifecycle import Stage
-from worker.device import choose_device, prepare
+from worker.device import prepare
 from worker.journal import History, storable
 from worker.pipeline import Pipeline
 from worker.rules import Rules
-from worker.runners.chosen import RUNNERS
-from worker.runners.machine import slots_for
+from worker.runners.chosen import ROOM, RUNNERS
+from worker.runners.errors import ClusterError
 
 log = logging.getLogger("lrtuner.worker")
 
@@ -83,6 +83,8 @@ def _tell(order: dict[str, Any], journal: PipeJournal) -> None:
     """Train, and say how it ended."""
     try:
         journal.send("finished", recommendation=_train(order, journal))
+    except ClusterError as error:
+        journal.send("unavailable", error={"code": error.code, "message": storable(str(error))})
     except JobFailedError as error:
         journal.send("failed", error={"code": error.code, "message": storable(str(error))})
     except (LRTunerError, ValidationError) as error:
@@ -94,7 +96,8 @@ def _tell(order: dict[str, Any], journal: PipeJournal) -> None:
 
 
 def _train(order: dict[str, Any], journal: PipeJournal) -> str:
-    device = choose_device(order["device"])
+    room, start = ROOM[order["runner"]], RUNNERS[order["runner"]]
+    device, slots = room(order["device"], order["slots"], order["workers"])
     prepare(device)
     history = History(
         stages=order["stages"],
@@ -103,8 +106,7 @@ def _train(order: dict[str, Any], journal: PipeJournal) -> str:
     )
     spec = JobSpec.model_validate_json(json.dumps(order["spec"]))
     rules = Rules.model_validate_json(json.dumps(order["rules"]))
-    slots = slots_for(order["slots"], device, order["workers"])
-    with RUNNERS[order["runner"]](rules, spec, device, slots) as runner:
+    with start(rules, spec, device, slots) as runner:
         if runner:
             journal.send("contained")
         pipeline = Pipeline(

@@ -22,7 +22,7 @@ from lrtuner.lifecycle import JobStatus, Stage, TrialState
 from lrtuner.store import Claim, Database, queue, reading
 from worker.journal import storable
 from worker.monitoring import Meters
-from worker.process import Child, described
+from worker.process import Child, described, runner_problem
 from worker.rules import rules_of
 from worker.settings import DEFAULT_PUBLIC_URL, Settings
 
@@ -59,6 +59,7 @@ class Worker:
         self.database, self.settings, self.stop = database, settings, stop
         self.start_child = start_child
         self.meters = Meters()
+        self.runner_lost = False  # whether the machines that train were last found not to be there
         self._reaped = -math.inf
         self.owner = f"worker-{uuid.uuid4()}"  # fresh for every process: never mistaken for another
 
@@ -66,7 +67,9 @@ class Worker:
         """Work until told to stop."""
         log.info("%s waits for jobs in %s", self.owner, self.database)
         while not self.stop.is_set():
-            if not self.work_once():
+            if self.runner_lost:
+                self._find_runner()
+            elif not self.work_once():
                 # jitter, so that many idle workers do not ask in step
                 self.stop.wait(self.settings.poll_seconds * random.uniform(0.5, 1.5))
         log.info("%s stops", self.owner)
@@ -81,6 +84,14 @@ class Worker:
                 queue.reap(connection)
         except DatabaseDownError as error:
             log.warning("the database does not answer: %s", error)
+
+    def _find_runner(self) -> None:
+        """See whether jobs can be trained again; until then none is claimed."""
+        problem = runner_problem()
+        if problem:
+            log.warning("no job is claimed: %s", problem)
+            self.stop.wait(_PAUSE_SECONDS)
+        self.runner_lost = bool(problem)
 
     def work_once(self) -> bool:
         """Claim a job if there is one and see it through; False if there was none."""
@@ -198,6 +209,11 @@ class Supervisor:
             case "failed":
                 self._write(partial(queue.fail, error=message["error"]))
                 return f"failed: {message['error']['message']}"
+            case "unavailable":
+                told = message["error"]["message"]
+                self._write(partial(queue.release, message=f"Handed back: {told}"))
+                self.worker.runner_lost = True
+                return f"handed back: {told}"
             case "event":
                 content = {k: message[k] for k in ("kind", "phase", "message", "data")}
                 self._write(partial(queue.add_event, **content))

@@ -304,7 +304,9 @@ class Pipeline:
         data = self.work.data
         libraries = dict.fromkeys([*self.spec.model.libraries, *self.spec.dataset.libraries])
         about = {"dataset_bytes": data.num_bytes, "dataset_streamed": data.streamed}
-        found = environment(self.device, data.digest(), libraries).model_copy(update=about)
+        away = None if isinstance(self.work, Task) else self.work.environment
+        found = away or environment(self.device, data.digest(), libraries)
+        found = found.model_copy(update=about)
         versions = {"torch": found.torch, **found.libraries}
         told = f"training on {found.device} with "
         told += ", ".join(f"{name} {number}" for name, number in versions.items())
@@ -313,6 +315,8 @@ class Pipeline:
             told += ", in a sandbox"
             for warning in self.work.warnings:
                 self._warn(warning, "sandbox")
+        if away:
+            told += ", on a cluster"
         if self._runner.slots > 1:
             told += f", up to {self._runner.slots} runs at a time"
         if data.streamed:

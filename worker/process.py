@@ -95,6 +95,20 @@ class Child:
         self._messages.put(None)
 
 
+def runner_problem() -> str | None:
+    """Why the runner of the settings cannot be used, or None; found out by a process of its own."""
+    tried = subprocess.run(
+        (sys.executable, "-m", "worker.runners.chosen"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env=_environment(),
+        text=True,
+        check=False,
+    )
+    last = tried.stdout.strip().rpartition("\n")[2]
+    return (last or described(tried.returncode)) if tried.returncode else None
+
+
 def _environment() -> dict[str, str]:
     """Ours, without the way to the database: the child has no use for it."""
     return {**without_database(os.environ), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

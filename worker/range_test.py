@@ -22,6 +22,7 @@ from lrtuner.range_test import (
 from worker.failure import explained
 from worker.feed import Feed
 from worker.probes import probes
+from worker.runners.errors import RunnerError
 from worker.runners.runner import InTurn, Runner, Work, in_order
 from worker.sizes import Sizes
 from worker.sweep import sweep
@@ -48,6 +49,8 @@ def run_range_test(
         test.check()
         test.sweep()
         test.probe()
+    except RunnerError:
+        raise
     except Exception as error:  # noqa: BLE001 - anything a model may raise
         return test.result(explained(error))
     return test.result(None)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field, TypeAdapter, ValidationError
 
 from lrtuner.errors import JobFailedError
-from lrtuner.evidence import Failure
+from lrtuner.evidence import Environment, Failure
 from lrtuner.job import Comparison, JobSpec
 from lrtuner.lifecycle import TrialState
 from lrtuner.objective import Target
@@ -172,6 +172,8 @@ class RemoteTask:
         JobFailedError: it could not be started, the task could not be built, or says of itself what
             cannot be.
     """
+
+    environment: Environment | None = None
 
     def __init__(self, spec: JobSpec, start: Callable[[], Link]) -> None:
         self.spec = spec

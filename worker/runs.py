@@ -15,6 +15,7 @@ from lrtuner.lifecycle import Stage, TrialState
 from worker.failure import explained
 from worker.journal import Journal
 from worker.planner import Request
+from worker.runners.errors import RunnerError
 from worker.runners.runner import Began, Ended, Event, Gave, Runner, Work
 from worker.task import Task
 from worker.trainer import Trainer, train_together
@@ -159,6 +160,8 @@ class Runs:
                     self.journal.trial_started(self._begun(number, piece.runs[number]))
             case Gave(value=(number, run)) if number not in self.records:
                 self._finish(number, piece.runs[number], self._outcome(run))
+            case Ended(error=RunnerError() as error):
+                raise error
             case Ended(error=error) if error:
                 self._failed(piece, error, waiting)
 

@@ -24,6 +24,7 @@ from worker.handover import Handover, mapped
 from worker.range_test import one_sweep
 from worker.sandbox.pipe import Pipe
 from worker.task import Task, make_task
+from worker.trainer import Trainer
 from worker.training import Run
 
 Asked = dict[str, Any]
@@ -85,16 +86,22 @@ class Server:
         return self._make()
 
     def answers(self, asked: Asked) -> Answers:
-        """The answers to one question, each as soon as it is known; the last may be a failure."""
-        for answer in self._guarded(asked):
-            yield {"number": asked["number"], **answer}
+        """See `answers`."""
+        return answers(lambda: self.task, asked)
 
-    def _guarded(self, asked: Asked) -> Answers:
-        try:
-            for answer in _ANSWERS[asked["ask"]](self.task, asked):
-                yield {"answer": answer}
-        except Exception as error:  # noqa: BLE001 - anything a model may raise
-            yield {"failure": explained(error).model_dump()}
+
+def answers(task: Callable[[], Task | Trainer], asked: Asked) -> Answers:
+    """The answers to one question, each as soon as it is known; the last may be a failure."""
+    for answer in _guarded(task, asked):
+        yield {"number": asked["number"], **answer}
+
+
+def _guarded(task: Callable[[], Task | Trainer], asked: Asked) -> Answers:
+    try:
+        for answer in _ANSWERS[asked["ask"]](task(), asked):
+            yield {"answer": answer}
+    except Exception as error:  # noqa: BLE001 - anything a model may raise
+        yield {"failure": explained(error).model_dump()}
 
 
 def serve(pipe: Pipe, payload: Asked) -> None:
@@ -109,7 +116,7 @@ def serve(pipe: Pipe, payload: Asked) -> None:
             pipe.send(answer)
 
 
-def _describe(task: Task, _asked: Asked) -> Answers:
+def _describe(task: Task | Trainer, _asked: Asked) -> Answers:
     yield {
         "total_steps": task.total_steps,
         "steps_per_epoch": task.steps_per_epoch,
@@ -123,19 +130,19 @@ def _describe(task: Task, _asked: Asked) -> Answers:
     }
 
 
-def _memory(task: Task, _asked: Asked) -> Answers:
-    if task.device.type != "cuda":
+def _memory(task: Task | Trainer, _asked: Asked) -> Answers:
+    if not isinstance(task, Task) or task.device.type != "cuda":
         yield {"peak": 0, "free": 0}
         return
     free, _ = torch.cuda.mem_get_info(task.device)
     yield {"peak": torch.cuda.max_memory_reserved(task.device), "free": free}
 
 
-def _one_sweep(task: Task, asked: Asked) -> Answers:
+def _one_sweep(task: Task | Trainer, asked: Asked) -> Answers:
     yield one_sweep(task, asked["rates"], asked["seed"]).model_dump(mode="json")
 
 
-def _train_together(task: Task, asked: Asked) -> Answers:
+def _train_together(task: Task | Trainer, asked: Asked) -> Answers:
     target = asked["target"]
     runs = trainer.train_together(
         task,
@@ -149,16 +156,16 @@ def _train_together(task: Task, asked: Asked) -> Answers:
         yield {"position": position, "run": _RUN.dump_python(run, mode="json")}
 
 
-def _compared(task: Task, asked: Asked) -> Answers:
+def _compared(task: Task | Trainer, asked: Asked) -> Answers:
     yield trainer.compared(task, asked["name"], asked["steps"]).model_dump(mode="json")
 
 
-def _compare(task: Task, asked: Asked) -> Answers:
+def _compare(task: Task | Trainer, asked: Asked) -> Answers:
     run = trainer.compare(task, asked["name"], asked["seed"], asked["steps"])
     yield {"position": 0, "run": _RUN.dump_python(run, mode="json")}
 
 
-_ANSWERS: dict[str, Callable[[Task, Asked], Answers]] = {
+_ANSWERS: dict[str, Callable[[Task | Trainer, Asked], Answers]] = {
     "describe": _describe,
     "memory": _memory,
     "one_sweep": _one_sweep,

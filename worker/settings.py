@@ -43,8 +43,22 @@ class Settings(SharedSettings):
         description="How many workers share the machine: `auto` slots are divided by them. "
         "`lrtuner serve --workers` sets it.",
     )
-    runner: Literal["local"] = Field(
-        default="local", description="Who trains: local is processes on the worker's machine."
+    runner: Literal["local", "ray"] = Field(
+        default="local",
+        description="Who trains: local is processes on the worker's machine, ray the nodes of a "
+        "Ray cluster.",
+    )
+    ray_address: str | None = Field(
+        default=None,
+        pattern=r"^(\[[0-9A-Fa-f:]+\]|[^:/\s]+):\d{1,5}$",
+        description="host:port of the head of the Ray cluster.",
+    )
+    ray_gpus_per_slot: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="The share of a GPU that each run on a Ray cluster takes; it limits how many "
+        "share one, not their memory.",
     )
     memory_limit_mb: int | None = Field(
         default=None,

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from numpy.typing import ArrayLike
 
+from lrtuner.evidence import Environment
 from lrtuner.job import Comparison
 from lrtuner.objective import Target
 from lrtuner.range_test import Sweep
@@ -38,6 +39,10 @@ class Trainer(Sizes, Protocol):
     @property
     def warnings(self) -> Sequence[str]:
         """Each wall that is missing, and what of it."""
+
+    @property
+    def environment(self) -> Environment | None:
+        """The machine that trains, where it is another than this one."""
 
     @property
     def notes(self) -> Sequence[str]:

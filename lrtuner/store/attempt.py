@@ -80,8 +80,13 @@ def retry(
         fail(connection, claim, error=error)
 
 
-def release(connection: sa.Connection, claim: Claim) -> None:
-    """Hand the job back because this worker shuts down; the attempt is not charged.
+def release(
+    connection: sa.Connection,
+    claim: Claim,
+    *,
+    message: str = "The worker shut down; another one goes on",
+) -> None:
+    """Hand the job back for a reason that is not the job's; the attempt is not charged.
 
     Raises:
         LeaseLostError: the job is not running, or runs as another attempt.
@@ -92,7 +97,7 @@ def release(connection: sa.Connection, claim: Claim) -> None:
         JobStatus.RUNNING,
         JobStatus.QUEUED,
         event="job.released",
-        message="The worker shut down; another one goes on",
+        message=message,
         data={"attempt": claim.attempt},
         owner=None,
         max_attempts=jobs.c.max_attempts + 1,  # `attempt` is the fencing token and never shrinks

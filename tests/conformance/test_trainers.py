@@ -8,12 +8,15 @@ import pytest
 from lrtuner.errors import JobFailedError
 from lrtuner.evidence import Environment
 from lrtuner.objective import Target
+from tests.ray_cluster import task_of
 from tests.worker.code.conftest import STEPPED, code_spec, project
 from tests.worker.conftest import CPU, ListJournal, pipeline_of, spec_of
 from worker import trainer
 from worker.device import prepare
 from worker.failure import explained
 from worker.range_test import one_sweep, run_range_test
+from worker.remote import RemoteTask
+from worker.rules import Rules
 from worker.sandbox.limits import Limits
 from worker.sandbox.process import Sandbox
 from worker.sandbox.trainer import SandboxedTask
@@ -35,7 +38,12 @@ TOO_FEW = spec_of(
 )
 
 
-WAYS = ["in this process", "in a sandbox", pytest.param("code", marks=pytest.mark.slow)]
+WAYS = [
+    "in this process",
+    "in a sandbox",
+    pytest.param("code", marks=pytest.mark.slow),
+    pytest.param("in a sandbox on a node", marks=pytest.mark.ray),
+]
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -45,6 +53,11 @@ def both(request, tmp_path_factory):
     if request.param == "in this process":
         here = make_task(SPEC, CPU)
         yield here, here
+        return
+    if request.param == "in a sandbox on a node":
+        request.getfixturevalue("joined")
+        with task_of(SPEC, rules=Rules(sandbox=True)) as away:
+            yield away, make_task(SPEC, CPU)
         return
     folder = None if request.param == "in a sandbox" else tmp_path_factory.mktemp("code")
     spec = SPEC if folder is None else CODE_SPEC
@@ -163,5 +176,5 @@ def test_the_walls_are_in_the_environment(task, here):
     pipeline.task = task
     pipeline.run()
     [found] = [Environment.model_validate(data) for kind, data in told if kind == "environment"]
-    assert bool(found.walls) == (task is not here)
+    assert bool(found.walls) == isinstance(task, RemoteTask)
     assert json.dumps(found.walls)

@@ -3,5 +3,8 @@
 runner      what each of them does, and the simplest: one trainer, one piece of work after another
 chosen      by the names that LRTUNER_RUNNER knows
 pool        several trainers that work side by side
-local       the trainers of this machine;  slot: a process that is one of them;  machine: how many
+local       the trainers of this machine;  machine: how many it has room for
+slot        a process that is one of them;  inside: what runs in it
+ray         trainers on a Ray cluster;  cluster: the way into it;  node: what runs there;
+            surroundings: what a node tells of itself
 """

@@ -10,8 +10,8 @@ from lrtuner.job import JobSpec
 from worker.remote import RemoteTask
 from worker.rules import Rules
 from worker.runners.machine import room_on_gpu
-from worker.runners.pool import Pool
-from worker.runners.runner import InTurn, Runner
+from worker.runners.pool import side_by_side
+from worker.runners.runner import Runner
 from worker.runners.slot import Slot
 from worker.sandboxed import starter
 from worker.serve import ordered
@@ -29,13 +29,6 @@ def local(rules: Rules, spec: JobSpec, device: torch.device, slots: int) -> Iter
             yield None
             return
         start = sandboxed or partial(RemoteTask, spec, partial(Slot, ordered(spec, str(device))))
-        with start() as first:
-            if slots == 1:
-                yield InTurn(first)
-                return
-            room = None if device.type == "cpu" else room_on_gpu(slots)
-            pool = Pool(first, start, slots, room)
-            try:
-                yield pool
-            finally:
-                pool.close()
+        room = None if device.type == "cpu" else room_on_gpu(slots)
+        with side_by_side(start, slots, room) as runner:
+            yield runner

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from worker.device import choose_device
 from worker.remote import RemoteTask
 
 SLOT_BYTES = 1 << 30
@@ -13,6 +14,16 @@ SLOT_BYTES = 1 << 30
 
 CONTEXT_BYTES = 1 << 29
 """What a process takes of a GPU beside its tensors, about."""
+
+
+def room(device: str, slots: int | None, workers: int) -> tuple[torch.device, int]:
+    """Where to train on this machine, and in how many slots.
+
+    Raises:
+        InvalidInputError: there is no such device.
+    """
+    found = choose_device(device)
+    return found, slots_for(slots, found, workers)
 
 
 def slots_for(

@@ -3,14 +3,37 @@
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from worker.remote import RemoteTask
-from worker.runners.runner import Began, Ended, Event, Gave
+from worker.runners.runner import Began, Ended, Event, Gave, InTurn, Runner
 
 _AGAIN_SECONDS = 0.2
+
+
+@contextmanager
+def side_by_side(
+    start: Callable[[], RemoteTask],
+    slots: int,
+    room: Callable[[RemoteTask], int] | None = None,
+) -> Iterator[Runner]:
+    """Trainers that `start` gives, which end with the block; see `Pool` for `room`.
+
+    Raises:
+        JobFailedError: the first could not be started.
+    """
+    with start() as first:
+        if slots == 1:
+            yield InTurn(first)
+            return
+        pool = Pool(first, start, slots, room)
+        try:
+            yield pool
+        finally:
+            pool.close()
 
 
 class Pool:

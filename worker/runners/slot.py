@@ -1,26 +1,21 @@
-"""A slot: a process with one thread that trains one task, and the way to it.
+"""A slot: a process with one thread that trains one task (`worker.runners.inside`).
 
-`python -m worker.runners.slot FD` is the process. It ends when its stdin does, so that it never
-outlives the one that started it, and is of that one's group, so that a kill takes it along.
+It is of the group of the one that started it, so that a kill takes it along.
 """
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 from worker.process import described
 from worker.remote import PROCESS_DIED, LostError, RemoteError
+from worker.runners.inside import LARGEST
 from worker.sandbox.pipe import Pipe, ProtocolError
 
-ORPHANED = 3
-
-_LARGEST = 1 << 30
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _STDERR = 2
 _LAST_SECONDS = 1.0
@@ -38,10 +33,10 @@ class Slot:
 
     def __init__(self, payload: dict[str, Any]) -> None:
         ours, theirs = socket.socketpair()
-        self._pipe = Pipe(ours, _LARGEST)
+        self._pipe = Pipe(ours, LARGEST)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "worker.runners.slot", str(theirs.fileno())],
+                [sys.executable, "-m", "worker.runners.inside", str(theirs.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=_STDERR,  # ours may be read by a program
                 env={**os.environ, **_ONE_THREAD},
@@ -69,7 +64,7 @@ class Slot:
     def receive(self, _largest: int) -> dict[str, Any]:
         """See `Link`; what it runs is trusted to be brief."""
         try:
-            return self._pipe.receive(largest=_LARGEST)
+            return self._pipe.receive(largest=LARGEST)
         except ProtocolError as error:
             raise self.refuse(str(error)) from None
         except (EOFError, OSError):
@@ -97,24 +92,3 @@ class Slot:
             status = self._process.wait()
         self.close()
         return LostError(PROCESS_DIED, described(status))
-
-
-def main() -> None:
-    """Answer questions about the task in the first message."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started it
-    threading.Thread(target=_exit_at_eof, daemon=True).start()
-    pipe = Pipe(socket.socket(fileno=int(sys.argv[1])), _LARGEST)
-    # imported here: torch takes seconds, in which the one that started it may end
-    from worker.serve import serve  # noqa: PLC0415
-
-    serve(pipe, pipe.receive())
-
-
-def _exit_at_eof() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os._exit(ORPHANED)
-
-
-if __name__ == "__main__":
-    main()
