@@ -116,7 +116,7 @@ SEVERAL = [
     request(cooldown=10),
     request(seed=2),
     request(seed=2, peak=0.2),
-    request(seed=3, peak=1e9),
+    request(seed=3, peak=1e6),
 ]
 
 
