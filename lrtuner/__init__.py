@@ -9,7 +9,8 @@
     selection         paired statistics and the verdict
     evidence          what was measured
     words  schema     schedules in words;  the JSON Schema of the config
-    recommendation    the published result
+    recommendation    the published result;  headline   it in a few numbers
+    comparing  gate   how two configs differ, and whether the new one is worse;  history   over jobs
     plots/            pictures;  export/  the config in other formats
     integrations/     native schedulers
     store/            the database;  client, cli  the way in
