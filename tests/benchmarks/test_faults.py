@@ -25,7 +25,6 @@ def test_under_kills_and_stops_nothing_is_lost_and_every_answer_is_the_same(data
     assert sum(outcome.faults.values()) == KILLS
     assert len(messages) == 1 + KILLS
     assert outcome.guards["rescued"]
-    assert outcome.guards["lease refusals"]
     assert outcome.recovery
 
 
