@@ -40,6 +40,9 @@ test-frameworks: $(FRAMEWORKS) ## the tests in keras, optax, transformers and li
 test-all: $(FRAMEWORKS) ## every test
 	$(PYTEST)
 
+fuzz: $(STAMP) ## thousands of made-up requests, with and without a key, against the API's description
+	$(BIN)/python -m pytest tests/service/test_fuzzing.py
+
 lint: $(STAMP) ## formatter check, linter, types, import contracts, dependency check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
