@@ -55,6 +55,9 @@ test-all: $(FRAMEWORKS) $(RAY) ## every test
 test-compose: ## the deployment of docker-compose.yml, from a clean clone; needs docker
 	tests/compose/run
 
+fuzz: $(STAMP) ## thousands of made-up requests, with and without a key, against the API's description
+	$(BIN)/python -m pytest tests/service/test_fuzzing.py
+
 lint: $(STAMP) ## formatter check, linter, types, import contracts, dependency check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -36,6 +36,7 @@ DELAYS = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Seconds before each try; after the last one the message is given up."""
 
 _JITTER = 0.1
+_AFTER_ERROR = 15
 _LONGEST_DELAY = 86_400.0
 _THREADS = 2
 _GONE = 410
@@ -107,7 +108,7 @@ class Delivering:
         async with asyncio.TaskGroup() as group:
             under_way: set[asyncio.Task[None]] = set()
             while True:
-                for taken in await self._take(AT_ONCE - len(under_way)):
+                for taken in await self._take(AT_ONCE - len(under_way), pause):
                     under_way.add(group.create_task(self._deliver(taken)))
                 if under_way:
                     first = asyncio.FIRST_COMPLETED
@@ -115,11 +116,12 @@ class Delivering:
                 else:
                     await asyncio.sleep(pause)
 
-    async def _take(self, limit: int) -> list[Taken]:
+    async def _take(self, limit: int, pause: float) -> list[Taken]:
         try:
             return await self._in_thread(lambda: self._taken(limit)) if limit else []
         except Exception as error:  # noqa: BLE001 - the next look may work: requests say why
             _log.warning("could not look for messages: %s: %s", type(error).__name__, error)
+            await asyncio.sleep(_AFTER_ERROR * pause)
             return []
 
     def _taken(self, limit: int) -> list[Taken]:

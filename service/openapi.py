@@ -1,5 +1,6 @@
 """The description of the API, for people (/docs) and programs (/openapi.json)."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,10 @@ _SCHEME = {
     "and listens on its own machine only, or that its operator has opened (LRTUNER_AUTH).",
 }
 
+_SCHEMAS = "#/components/schemas/"
+
+_DATA = ("application/json", "application/yaml")
+
 _ETAG = {
     "ETag": {"description": "SHA-256 of the content.", "schema": {"type": "string"}},
 }
@@ -85,7 +90,8 @@ def _text(description: str) -> dict[str, Any]:
 
 
 _FILES = {
-    media_type: {"schema": {"type": "string"}}
+    # what a reader of that type finds in it
+    media_type: {"schema": {"type": "object" if media_type in _DATA else "string"}}
     for media_type in sorted({exporter.media_type for exporter in EXPORTERS.values()})
 }
 _FILE_HEADERS = _ETAG | {
@@ -100,7 +106,7 @@ DOWNLOAD: dict[str, Any] = {
 }
 PART: dict[str, Any] = {
     "description": "The bytes that `Range` asks for.",
-    "content": _FILES,
+    "content": {media_type: {"schema": {"type": "string"}} for media_type in _FILES},
     "headers": _FILE_HEADERS | {"Content-Range": _text("Which bytes, of how many.")},
 }
 PICTURE: dict[str, Any] = {
@@ -207,7 +213,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
         ],
         ref_template="#/components/schemas/{model}",
     )
-    schemas |= own["$defs"]
+    schemas |= _beside(schemas, own["$defs"])
     _name_inner_unions(schemas, "JobSpec")
     schemas["Job"]["properties"]["spec"] = {"$ref": "#/components/schemas/JobSpec"}
     for name in ("HTTPValidationError", "ValidationError"):
@@ -219,6 +225,17 @@ def _described(app: FastAPI) -> dict[str, Any]:
             _without_framework_errors(operation["responses"])
             _with_access(operation, needed_scope(method, path))
     return document
+
+
+def _beside(schemas: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`own` with names that do not take those of other schemas away: `RangeTestInput`."""
+    text = json.dumps(own)
+    taken = [name for name, schema in own.items() if schemas.get(name, schema) != schema]
+    for name in taken:
+        text = text.replace(f'{_SCHEMAS}{name}"', f'{_SCHEMAS}{name}Input"')
+    renamed = {f"{name}Input" if name in taken else name: name for name in own}
+    found = json.loads(text)
+    return {new: found[name] for new, name in renamed.items()}
 
 
 def _name_inner_unions(schemas: dict[str, Any], model: str) -> None:

@@ -193,14 +193,19 @@ def published():
 
 
 @pytest.fixture
-def leave(store):
+def leave(store, leave_in):
     """Let a claim leave what a whole search leaves: its environment, stages and runs."""
+    return lambda claim, runs=None: leave_in(store, claim, runs)
 
+
+@pytest.fixture
+def leave_in():
+    """The same, in any store."""
     swept = range_test().model_dump(mode="json")
     stages = {Stage.RANGE_TEST: swept, Stage.SEARCH: SEARCH, Stage.CONFIRM: CONFIRM}
     told = {"kind": "environment", "phase": None, "message": "training", "data": ENVIRONMENT}
 
-    def left(claim, runs=None):
+    def left(store, claim, runs=None):
         with store.database.writing() as connection:
             queue.add_event(connection, claim, **told)
             for run in trials() if runs is None else runs:
