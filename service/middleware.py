@@ -145,9 +145,10 @@ class BodyLimit:
 async def _has_left(receive: Receive) -> bool:
     try:
         async with asyncio.timeout(0):
-            return (await receive())["type"] == "http.disconnect"
+            message = await receive()
     except TimeoutError:
         return False
+    return bool(message["type"] == "http.disconnect")
 
 
 def _too_large(max_bytes: int) -> ProblemError:

@@ -163,6 +163,9 @@ def deep_object(name: str, description: str) -> dict[str, Any]:
     return {"parameters": [parameter]}
 
 
+LABELS = deep_object("metadata", "Labels that a job must carry.")
+
+
 def describer(app: FastAPI) -> Callable[[], dict[str, Any]]:
     """The function that describes `app`, once."""
 

@@ -11,7 +11,7 @@ LRTunerError
 └── WaitTimeoutError         the job had not finished in time; it goes on
 """
 
-from lrtuner.client.answers import Dataset, Event, Job, JobProgress, Problem, Project
+from lrtuner.client.answers import Dataset, Event, Job, JobProgress, Problem, Project, Submitted
 from lrtuner.client.api import Client
 from lrtuner.client.errors import ProblemError, ServerUnreachableError, WaitTimeoutError
 from lrtuner.client.transport import DEFAULT_URL
@@ -27,5 +27,6 @@ __all__ = [
     "ProblemError",
     "Project",
     "ServerUnreachableError",
+    "Submitted",
     "WaitTimeoutError",
 ]

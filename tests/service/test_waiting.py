@@ -45,9 +45,15 @@ def in_a_moment():
 
 def when_watched(client, do):
     """Do it once somebody waits."""
-    while not client.app.state.watcher._feeds:
-        time.sleep(0.002)
+    until(lambda: client.app.state.watcher._feeds)
     return do()
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 # Long-polls -------------------------------------------------------------------------------------
@@ -55,14 +61,16 @@ def when_watched(client, do):
 
 def test_a_wait_ends_with_the_next_change(client, store, in_a_moment):
     job_id = store.enqueue()
-    done = in_a_moment(when_watched, client, store.claim)
+    claimed = in_a_moment(when_watched, client, store.claim)
     answer = client.get(f"/v1/jobs/{job_id}?wait=60")
     assert (answer.status_code, answer.json()["status"]) == (200, "running")
-    done = in_a_moment(
-        when_watched, client, lambda: store.do(queue.set_progress, done.result(), progress={"n": 1})
-    )
-    etag = answer.headers["ETag"]
-    answer = client.get(f"/v1/jobs/{job_id}?wait=60", headers={"If-None-Match": etag})
+
+    def progress():
+        store.do(queue.set_progress, claimed.result(), progress={"n": 1})
+
+    done = in_a_moment(when_watched, client, progress)
+    known = {"If-None-Match": answer.headers["ETag"]}
+    answer = client.get(f"/v1/jobs/{job_id}?wait=60", headers=known)
     assert answer.json()["progress"] == {"n": 1}
     done.result()
     assert not client.app.state.watcher._feeds
@@ -258,8 +266,7 @@ def test_streams_and_waits_end_when_the_service_shuts_down(serve, store, sqlite_
         stream = pool.submit(read_all, client, job_id)
         wait = pool.submit(client.get, f"/v1/jobs/{job_id}?wait=60")
         watcher = client.app.state.watcher
-        while not (watcher._feeds and next(iter(watcher._feeds.values())).watchers == 2):
-            time.sleep(0.002)
+        until(lambda: [feed.watchers for feed in watcher._feeds.values()] == [2])
         client.stop()
         status, blocks = stream.result(timeout=10)
         assert wait.result(timeout=10).json()["status"] == "queued"

@@ -73,6 +73,8 @@ class ScriptedService:
         self.statuses = ["running", "succeeded"]
         self.error = None
         self.submitted = []
+        self.queries = []
+        self.cached = False
         self.looks = 0
         self.requests = []
         self.headers = []
@@ -126,15 +128,20 @@ class ScriptedService:
             return self.refusals.pop(0)
         match method, path:
             case "POST", "/v1/jobs":
-                return 202, {**self.job(), "status": "queued"}
+                return (
+                    (200, self.job()) if self.cached else (202, {**self.job(), "status": "queued"})
+                )
             case "GET", "/v1/jobs":
                 return 200, {"items": [self.job()], "has_more": False, "next_after": None}
             case "GET", "/v1/jobs/job_1":
                 self.looks += 1
                 return 200, self.job()
             case "GET", "/v1/jobs/job_1/events":
-                return 200, {"items": self.events(int(query["after"][0])), "has_more": False}
-            case "GET", "/v1/jobs/job_1/recommendation":
+                return 200, {
+                    "items": self.events(int(query.get("after", ["0"])[0])),
+                    "has_more": False,
+                }
+            case "GET", "/v1/jobs/job_1/recommendation" | "/v1/recommendations/latest":
                 content = self.recommendation.encode()
                 return 200, content if query["format"] == ["json"] else b"lr in another form"
             case "POST", "/v1/jobs/job_1/cancel":
@@ -160,12 +167,15 @@ def service(config):
             scripted.headers.append(dict(self.headers))
             if self.command == "POST" and url.path == "/v1/jobs":
                 scripted.submitted.append(json.loads(body))
-            status, answer = scripted.answer(self.command, url.path, parse_qs(url.query))
+            query = parse_qs(url.query, keep_blank_values=True)
+            scripted.queries.append(query)
+            status, answer = scripted.answer(self.command, url.path, query)
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             kind = "application/problem+json" if status >= 400 else "application/json"
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
+            self.send_header("X-Cache", "hit" if scripted.cached else "miss")
             self.end_headers()
             self.wfile.write(content)
 
