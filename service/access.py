@@ -149,7 +149,7 @@ def _listed(scopes: Scopes) -> str:
     return ", ".join(f"`{scope}`" for scope in sorted(scopes))
 
 
-def caller(request: Request, _found: Annotated[Scopes, Depends(granted)]) -> str:
+async def caller(request: Request, _found: Annotated[Scopes, Depends(granted)]) -> str:
     """Who sent the request: the id of the API key; empty where none was needed."""
     return getattr(request.state, "caller", "")
 

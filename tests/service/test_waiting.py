@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from lrtuner.client import Client
 from lrtuner.lifecycle import JobStatus
 from lrtuner.store import queue
 from service import watching
@@ -289,6 +290,30 @@ def test_many_streams_take_neither_threads_nor_connections(serve, store, databas
         assert opened(60) <= before
         database = client.app.state.storage.database
         assert database._reader.pool.checkedout() <= 1  # the look at all of them
+
+
+def test_the_client_follows_a_stream(serve, store, database_url, monkeypatch):
+    client = serve(database_url=database_url)
+    monkeypatch.setattr(watching, "LONGEST_STREAM_SECONDS", 0.1)  # so it has to be resumed
+    job_id = store.enqueue()
+    seen, looks = [], []
+    url = str(client.get("/healthz").request.url.copy_with(path="/"))
+    with Client(url) as follower, ThreadPoolExecutor(1) as pool:
+        told_of = pool.submit(
+            follower.wait,
+            job_id,
+            timeout=60,
+            on_event=lambda event: seen.append(event.seq),
+            on_job=looks.append,
+        )
+        claim = store.claim()
+        for _ in range(10):
+            told(store, claim)
+            last = store.job(job_id).event_seq
+            until(lambda last=last: seen and seen[-1] == last)
+        store.do(queue.succeed, claim, recommendation="{}")
+        assert told_of.result().status == "succeeded"
+    assert seen == list(range(1, 14))
 
 
 # The watcher ------------------------------------------------------------------------------------
