@@ -148,6 +148,8 @@ class Transport:
             response = self.http.request(method, path, **options)
         except httpx.RequestError as error:
             reason = str(error) or type(error).__name__
+            if "CERTIFICATE_VERIFY_FAILED" in reason:
+                reason += "; SSL_CERT_FILE names the file of a certificate authority of your own"
             return ServerUnreachableError(f"{self.url} cannot be reached: {reason}"), 0.0
         if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
             return response

@@ -307,6 +307,12 @@ def test_certificates_that_cannot_be_read_are_said(monkeypatch, tmp_path):
             Client("https://far.example")
 
 
+def test_who_is_not_believed_is_said_with_what_to_do(client_of):
+    handler = answers(httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] unknown issuer"))
+    with pytest.raises(ServerUnreachableError, match="SSL_CERT_FILE"):
+        client_of(handler).job("job_1")
+
+
 # Waiting ----------------------------------------------------------------------------------------
 
 
@@ -369,6 +375,15 @@ def test_a_stream_that_breaks_off_is_followed_where_it_did(client_of, cuts):
     assert done.status is JobStatus.SUCCEEDED
     assert events == list(range(1, 10))
     assert service.resumed == sorted(set(service.resumed))
+
+
+def test_a_service_that_starts_again_tells_nothing_twice(client_of):
+    service = Streaming(6, 2, 4)
+    resumed = service._stream
+    service._stream = lambda after: resumed(0)
+    events = []
+    client_of(service).wait("job_1", on_event=lambda e: events.append(e.seq))
+    assert events == [1, 2, 3, 4, 5, 6]
 
 
 def test_where_no_stream_can_be_had_changes_are_asked_for(client_of):
