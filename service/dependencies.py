@@ -58,7 +58,7 @@ def settings(request: Request) -> Settings:
     return found
 
 
-def watcher(request: Request) -> Watcher:
+async def watcher(request: Request) -> Watcher:
     """What tells of changes of jobs, started with the service."""
     found: Watcher = request.app.state.watcher
     return found

@@ -146,9 +146,9 @@ async def _has_left(receive: Receive) -> bool:
     try:
         async with asyncio.timeout(0):
             message = await receive()
-            return bool(message["type"] == "http.disconnect")
     except TimeoutError:
         return False
+    return bool(message["type"] == "http.disconnect")
 
 
 def _too_large(max_bytes: int) -> ProblemError:

@@ -56,6 +56,12 @@ curl -OJ http://127.0.0.1:8470/v1/jobs/job_.../recommendation
 **A job** is `queued`, `running`, then `succeeded`, `failed`, `expired` or, by way of `cancelling`,
 `cancelled`. A worker that is lost does not change the status: another attempt goes on.
 
+**Waiting**: `?wait=30` on the job answers at its next change, `Accept: text/event-stream` on its
+events tells them as they happen, `Prefer: wait=30` on submit waits for the end of a short job.
+
+**Again**: with an `Idempotency-Key` a submit can be repeated safely for a day. A job that asks what
+was answered before is answered with that job (`X-Cache: hit`), unless `cache=false`.
+
 **Errors** are `application/problem+json` (RFC 9457). Programs match on `code`, people read
 `detail`, and `errors` points at each field with what was sent and what is allowed.
 
@@ -182,6 +188,9 @@ def deep_object(name: str, description: str) -> dict[str, Any]:
         "schema": {"type": "object", "additionalProperties": {"type": "string"}},
     }
     return {"parameters": [parameter]}
+
+
+LABELS = deep_object("metadata", "Labels that a job must carry.")
 
 
 def describer(app: FastAPI) -> Callable[[], dict[str, Any]]:

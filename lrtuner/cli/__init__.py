@@ -49,6 +49,7 @@ Start here:
 Environment:
   LRTUNER_URL      the service (default http://127.0.0.1:8470)
   LRTUNER_API_KEY  your API key, if the service asks for one
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY, SSL_CERT_FILE   as everywhere
 
 \b
 Exit codes:

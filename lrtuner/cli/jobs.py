@@ -17,7 +17,7 @@ from lrtuner.errors import InvalidInputError
 from lrtuner.export import EXPORTERS
 from lrtuner.jsontext import dumps
 from lrtuner.lifecycle import JobStatus
-from lrtuner.words import Rows
+from lrtuner.words import Rows, clean
 
 DEFAULT_OUTPUT = "schedule.json"
 
@@ -38,9 +38,15 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example:  lrtuner wait job_4f... --timeout 600")(wait)
     app.command(epilog="Example:  lrtuner status job_4f... --json | jq .progress")(status)
     app.command(epilog="Example:  lrtuner cancel job_4f...")(cancel)
-    app.command(epilog="Example:  lrtuner download job_4f... --format torch")(download)
+    app.command(epilog=_DOWNLOAD)(download)
     app.command(epilog="Example:  lrtuner jobs --status running --status queued")(jobs)
 
+
+_DOWNLOAD = """\b
+Examples:
+  lrtuner download job_4f... --format torch
+  lrtuner download --latest --name resnet-prod
+"""
 
 _SUBMIT = """\b
 Examples:
@@ -83,9 +89,16 @@ def submit(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Label the job, beside its own metadata."),
     ] = None,
+    no_cache: Annotated[
+        bool,
+        typer.Option("--no-cache", help="Run it although the same question was answered before."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit a job and print its id.
+
+    A job that asks the same as one that has succeeded (all but its name, labels, priority and
+    deadline) is answered with that one, which is said on stderr.
 
     With --code, the folder is packed (what .gitignore leaves out stays here) and uploaded unless
     the service has it, and the job's model gets its id; what was packed is said on stderr.
@@ -117,14 +130,17 @@ def submit(
         spec = gate.into(spec)
     with _client() as client:
         try:
-            job = client.submit(spec)
+            job = client.submit(spec, use_cache=not no_cache)
         except ProblemError as error:
             if gate:
                 gate.explain(error)
             raise
+    if job.cached:
+        note(_from_cache(job))
     if not wait:
         say(_json(job) if as_json else job.id)
-        note(f"{job.status}; wait for it with: {resume_command(job.id, None)}")
+        if not job.cached:
+            note(f"{job.status}; wait for it with: {resume_command(job.id, None)}")
         return
     announce = note if as_json or target == STDOUT else say
     announce(job.id)
@@ -191,7 +207,21 @@ def cancel(job_id: JobId, as_json: AsJson = False) -> None:
 
 
 def download(
-    job_id: JobId,
+    job_id: Annotated[
+        str | None, typer.Argument(metavar="[JOB_ID]", help="The id that submit printed.")
+    ] = None,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="That of the newest job that succeeded, instead.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --latest: of jobs of this name.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metadata", metavar="KEY=VALUE", help="With --latest: of jobs with this label."
+        ),
+    ] = None,
     format: Annotated[
         str, typer.Option("--format", metavar="F", help="json, csv, torch, ...")
     ] = "json",
@@ -202,11 +232,19 @@ def download(
         ),
     ] = None,
 ) -> None:
-    """Download the recommended schedule."""
+    """Download the recommended schedule: of a job, or the latest of a name."""
+    labels = dict(_label(each) for each in metadata or ())
+    if latest is (job_id is not None):
+        raise InvalidInputError("give either a JOB_ID or --latest")
+    if latest is not bool(name is not None or labels):
+        raise InvalidInputError("--latest and --name or --metadata go together")
     target = output or _filename(format)
     require_writable(target)
     with _client() as client:
-        content = client.recommendation(job_id, format)
+        if job_id is None:
+            content = client.latest(name, labels, format)
+        else:
+            content = client.recommendation(job_id, format)
     save(target, content)
     if target != STDOUT:
         say(target)
@@ -253,6 +291,19 @@ def _check_output(output: str, as_json: bool) -> None:
     if as_json and output == STDOUT:
         raise InvalidInputError("--json and --output - both write to stdout: give one of them")
     require_writable(output)
+
+
+def _from_cache(job: Job) -> str:
+    name = f" ({clean(job.name)})" if job.name else ""
+    when = clean(job.finished_at or "before")
+    return f"answered from the cache: job {job.id}{name} of {when} (--no-cache asks anew)"
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not (key and separator):
+        raise InvalidInputError(f"--metadata {text}: it must look like KEY=VALUE")
+    return key, value
 
 
 def _filename(format: str) -> str:

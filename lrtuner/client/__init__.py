@@ -11,7 +11,16 @@ LRTunerError
 └── WaitTimeoutError         the job had not finished in time; it goes on
 """
 
-from lrtuner.client.answers import Dataset, Event, Job, JobProgress, JobVerdict, Problem, Project
+from lrtuner.client.answers import (
+    Dataset,
+    Event,
+    Job,
+    JobProgress,
+    JobVerdict,
+    Problem,
+    Project,
+    Submitted,
+)
 from lrtuner.client.api import Client
 from lrtuner.client.errors import ProblemError, ServerUnreachableError, WaitTimeoutError
 from lrtuner.client.transport import DEFAULT_URL
@@ -28,5 +37,6 @@ __all__ = [
     "ProblemError",
     "Project",
     "ServerUnreachableError",
+    "Submitted",
     "WaitTimeoutError",
 ]

@@ -2,7 +2,7 @@
 
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from lrtuner.lifecycle import JobStatus
 
@@ -91,6 +91,12 @@ class Job(Answer):
     error: Problem | None = None
     verdict: JobVerdict | None = None
     links: dict[str, Any] = {}
+
+
+class Submitted(Job):
+    """The job that answers a submit; `cached` if it was there already, with the answer."""
+
+    cached: bool = Field(default=False, exclude=True)
 
 
 class Event(Answer):

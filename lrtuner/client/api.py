@@ -6,9 +6,12 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
+
+import httpx
 
 from lrtuner.client.answers import (
     Answer,
@@ -18,8 +21,10 @@ from lrtuner.client.answers import (
     Job,
     Page,
     Project,
+    Submitted,
 )
 from lrtuner.client.errors import ProblemError, WaitTimeoutError
+from lrtuner.client.events import blocks, event_of
 from lrtuner.client.transport import DEFAULT_URL, Transport
 from lrtuner.lifecycle import JobStatus
 
@@ -30,6 +35,8 @@ PAGE_SIZE = 100
 _CHUNK_BYTES = 256 * 1024
 
 _FIRST_POLL, _LONGEST_POLL = 0.2, 2.0
+_LONG_POLL_SECONDS = 20.0
+_SILENCE_SECONDS = 20.0  # the service says something every 15
 
 
 Item = TypeVar("Item", bound=Answer)
@@ -79,12 +86,21 @@ class Client:
         """Close the connections."""
         self._transport.http.close()
 
-    def submit(self, spec: Mapping[str, Any]) -> Job:
-        """Submit a job. One call makes one job, however often it has to be repeated."""
+    def submit(self, spec: Mapping[str, Any], *, use_cache: bool = True) -> Submitted:
+        """Submit a job. One call makes one job, however often it has to be repeated.
+
+        With `use_cache` the answer may be a job that has answered the same question before.
+        """
         headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
         # ASCII, so that the service and not an encoder here judges strange characters.
         content = json.dumps(dict(spec), allow_nan=False).encode()
-        return self._transport.read(Job, "POST", "/v1/jobs", content=content, headers=headers)
+        sent: dict[str, Any] = {"content": content, "headers": headers}
+        if not use_cache:
+            sent["params"] = {"cache": "false"}
+        response = self._transport.request("POST", "/v1/jobs", **sent)
+        job = self._transport.understood(Submitted, response)
+        cached = response.headers.get("X-Cache", "") == "hit"
+        return job.model_copy(update={"cached": cached})
 
     def job(self, job_id: str) -> Job:
         """The job as it stands."""
@@ -117,6 +133,18 @@ class Client:
         """The recommended schedule in a download format, byte by byte as published."""
         path = _path(job_id, "recommendation")
         return self._transport.request("GET", path, params={"format": format}).content
+
+    def latest(
+        self,
+        name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        format: str = "json",
+    ) -> bytes:
+        """The recommendation of the newest job with this name and these labels that succeeded."""
+        params = {f"metadata[{key}]": value for key, value in (metadata or {}).items()}
+        params |= {"format": format} | ({} if name is None else {"name": name})
+        path = "/v1/recommendations/latest"
+        return self._transport.request("GET", path, params=params).content
 
     def upload(
         self, path: Path, *, format: str | None = None, target: str | None = None
@@ -177,6 +205,9 @@ class Client:
     ) -> Job:
         """Wait until the job has finished, in whatever way; the job then.
 
+        It follows the job's event stream, and one that breaks off where it did; where there is
+        none, or a proxy holds it back, it asks again and again.
+
         Args:
             job_id: which job.
             timeout: seconds; None waits as long as it takes, 0 looks once.
@@ -188,16 +219,22 @@ class Client:
             ServerUnreachableError: nobody has answered for a minute, or until the timeout.
         """
         clock = self._transport.clock
-        start, seen = clock(), 0
+        start, seen, known, streamed = clock(), 0, _Known(), True
         end = math.inf if timeout is None else start + timeout
-        while True:
-            limit = max(min(WAIT_PATIENCE_SECONDS, end - clock()), 0.0)
-            # The job first: the event that finished it is then among those read after it.
-            job = self._transport.read(Job, "GET", _path(job_id), limit=limit)
-            for event in self._events(job_id, seen, limit):
+
+        def tell(event: Event) -> None:
+            nonlocal seen
+            if event.seq > seen:
                 seen = event.seq
                 if on_event:
                     on_event(event)
+
+        while True:
+            looked_at = clock()
+            # The job first: the event that finished it is then among those read after it.
+            job = self._look(job_id, known, end, wait=not streamed)
+            for event in self._events(job_id, seen, self._limit(end)):
+                tell(event)
             if on_job:
                 on_job(job)
             if job.status.is_finished:
@@ -205,8 +242,57 @@ class Client:
             now = clock()
             if now >= end:
                 raise WaitTimeoutError(job, now - start if timeout is None else timeout)
+            if streamed:
+                streamed = self._follow(job_id, seen, end, tell, on_job)
             pause = min(max(_FIRST_POLL, (now - start) / 10), _LONGEST_POLL)
-            self._transport.sleep(min(pause, end - now))
+            rest = min(pause, end - now) - (clock() - looked_at)
+            if rest > 0:
+                self._transport.sleep(rest)
+
+    def _limit(self, end: float) -> float:
+        return max(min(WAIT_PATIENCE_SECONDS, end - self._transport.clock()), 0.0)
+
+    def _look(self, job_id: str, known: "_Known", end: float, *, wait: bool = False) -> Job:
+        """The job; with `wait`, once it is another one than is known, or after a while."""
+        limit = self._limit(end)
+        seconds = int(min(_LONG_POLL_SECONDS, limit)) if wait and known.job else 0
+        asked: dict[str, Any] = {}
+        if seconds:
+            asked = {"params": {"wait": seconds}, "headers": {"If-None-Match": known.etag}}
+        response = self._transport.request("GET", _path(job_id), limit=limit, **asked)
+        if response.status_code == 304 and known.job:
+            return known.job
+        known.job = self._transport.understood(Job, response)
+        known.etag = response.headers.get("ETag", "")
+        return known.job
+
+    def _follow(
+        self,
+        job_id: str,
+        seen: int,
+        end: float,
+        tell: Callable[[Event], None],
+        on_job: Callable[[Job], None] | None,
+    ) -> bool:
+        """Tell events as they come until the stream ends; False if none can be had."""
+        clock, lively = self._transport.clock, False
+        timeout = max(min(_SILENCE_SECONDS, end - clock()), 1.0)
+        headers = {"Last-Event-ID": str(seen)}
+        shown_at = clock()
+        try:
+            with self._transport.stream(_path(job_id, "events"), headers, timeout) as pieces:
+                for block in blocks(pieces or ()):
+                    lively = True
+                    if event := event_of(block):
+                        tell(event)
+                    if clock() >= end:
+                        break
+                    if on_job and clock() - shown_at >= _LONGEST_POLL:
+                        on_job(self._look(job_id, _Known(), end))
+                        shown_at = clock()
+        except (httpx.RequestError, ValueError, KeyError):
+            pass  # what was missed is read when the job is looked at next
+        return lively
 
     def _newest(self, kind: type[Page[Item]], path: str, limit: int, **params: Any) -> list[Item]:
         """The first `limit` items of a list, page by page."""
@@ -229,6 +315,14 @@ class Client:
             if not page.has_more or not page.items:
                 return
             after = page.items[-1].seq
+
+
+@dataclass
+class _Known:
+    """The job as it was seen last."""
+
+    job: Job | None = None
+    etag: str = ""
 
 
 def _path(job_id: str, *rest: str) -> str:

@@ -2,8 +2,10 @@
 
 import ipaddress
 import random
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
@@ -58,6 +60,7 @@ class Transport:
             headers={"User-Agent": f"lrtuner/{__version__}", **_authorization(api_key)},
             timeout=timeout,
             transport=transport,
+            verify=_trusted(),
             trust_env=not _is_local(base.host),  # no proxy reaches this machine's loopback
         )
         self.sleep = sleep
@@ -68,7 +71,14 @@ class Transport:
 
     def read(self, kind: type[A], method: str, path: str, **options: Any) -> A:
         """The answer to `request`, understood."""
-        response = self.request(method, path, **options)
+        return self.understood(kind, self.request(method, path, **options))
+
+    def understood(self, kind: type[A], response: httpx.Response) -> A:
+        """The body of an answer.
+
+        Raises:
+            ServerUnreachableError: somebody else answered.
+        """
         try:
             return kind.model_validate_json(response.content)
         except ValidationError as error:
@@ -110,6 +120,26 @@ class Transport:
             self.sleep(pause)
             delay = min(delay * 2, _LONGEST_DELAY)
 
+    @contextmanager
+    def stream(
+        self, path: str, headers: Mapping[str, str], timeout: float
+    ) -> Iterator[Iterator[bytes] | None]:
+        """The pieces of an event stream as they come; None if none is offered.
+
+        Args:
+            path: below the service's URL.
+            headers: of the request.
+            timeout: seconds without a piece after which the connection counts as lost.
+
+        Raises:
+            httpx.RequestError: there is no connection, or it is lost.
+        """
+        wanted = {"Accept": "text/event-stream", **headers}
+        with self.http.stream("GET", path, headers=wanted, timeout=timeout) as response:
+            kind = response.headers.get("Content-Type", "")
+            offered = response.status_code == 200 and kind.startswith("text/event-stream")
+            yield response.iter_bytes() if offered else None
+
     def _try(
         self, method: str, path: str, **options: Any
     ) -> httpx.Response | tuple[LRTunerError, float]:
@@ -118,8 +148,10 @@ class Transport:
             response = self.http.request(method, path, **options)
         except httpx.RequestError as error:
             reason = str(error) or type(error).__name__
+            if "CERTIFICATE_VERIFY_FAILED" in reason:
+                reason += "; SSL_CERT_FILE names the file of a certificate authority of your own"
             return ServerUnreachableError(f"{self.url} cannot be reached: {reason}"), 0.0
-        if response.is_success:
+        if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
             return response
         trouble = ProblemError(_problem(response, self.url))
         if response.status_code not in BUSY:
@@ -144,6 +176,17 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _trusted() -> ssl.SSLContext:
+    """Whom to believe who they are: `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the usual ones."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InvalidInputError(
+            f"SSL_CERT_FILE or SSL_CERT_DIR holds no certificates: {reason}"
+        ) from None
 
 
 def _authorization(api_key: str | None) -> dict[str, str]:

@@ -1,14 +1,14 @@
 """Jobs: submit, list, look at, cancel."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from lrtuner.document import verify
 from lrtuner.errors import DatabaseDownError, InvalidInputError
-from lrtuner.job import JobSpec, Key, Text, Value
+from lrtuner.job import JobSpec
 from lrtuner.keys import Scope
 from lrtuner.lifecycle import JobStatus
 from lrtuner.sources import Code
@@ -24,19 +24,12 @@ from service.dependencies import (
     StorageDep,
     WatcherDep,
     bad_cursor,
-    parameter_error,
 )
+from service.filters import Labelled
 from service.fitting import settled
 from service.headers import LONGEST_WAIT, asks_anew, preferred_wait
 from service.job import Job, job_resource, seconds_to_wait
-from service.openapi import (
-    ACCEPTED,
-    ANSWERED,
-    JOB_EXAMPLES,
-    NOT_MODIFIED,
-    deep_object,
-    request_body,
-)
+from service.openapi import ACCEPTED, ANSWERED, JOB_EXAMPLES, LABELS, NOT_MODIFIED, request_body
 from service.pages import Page, page_of
 from service.problem import ProblemError, documented
 from service.settings import Settings
@@ -44,43 +37,16 @@ from service.storage import Storage
 from service.submitting import Submit, Submitted, submit
 from service.watching import Watcher
 from service.webhook import check_receiver
-from service.wording import shown
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-_LABELS = TypeAdapter(dict[Key, Value])
 
-
-class JobFilter(Parameters):
+class JobFilter(Labelled):
     """Which jobs to list."""
 
-    model_config = ConfigDict(extra="allow")
-
     status: list[JobStatus] = Field(default=[], description="Repeat it for several.")
-    name: Annotated[Text | None, Field(description="Exactly this name.")] = None
     after: Annotated[str | None, Field(description="`next_after` of the page before.")] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
-
-    @classmethod
-    def is_free_form(cls, name: str) -> bool:
-        """`metadata[KEY]=VALUE` filters by a label."""
-        return name.startswith("metadata[") and name.endswith("]")
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The labels to filter by."""
-        given = self.model_extra or {}
-        return {name.removeprefix("metadata[")[:-1]: value for name, value in given.items()}
-
-    @model_validator(mode="after")
-    def _labels_can_be(self) -> Self:
-        for key, value in self.labels.items():
-            try:
-                _LABELS.validate_python({key: value})
-            except ValidationError as error:
-                reason = f"{shown(value)} cannot be a label: {error.errors()[0]['msg']}"
-                raise parameter_error(f"metadata[{key}]", reason) from None
-        return self
 
 
 class SubmitQuery(Parameters):
@@ -175,7 +141,7 @@ async def submit_job(
 @router.get(
     "",
     responses=documented(400, 422, 503),
-    openapi_extra=deep_object("metadata", "Labels that a job must carry."),
+    openapi_extra=LABELS,
 )
 def list_jobs(
     wanted: Annotated[JobFilter, Query()],

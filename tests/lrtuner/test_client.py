@@ -280,7 +280,119 @@ def test_a_download_is_passed_on_byte_by_byte(client_of):
     assert handler.requests[0].url.params["format"] == "yaml"
 
 
+@pytest.mark.parametrize(("cache", "cached"), [("hit", True), ("miss", False)])
+def test_an_answer_that_was_there_says_so(client_of, cache, cached):
+    handler = answers(httpx.Response(202, json=job("succeeded"), headers={"X-Cache": cache}))
+    client = client_of(handler)
+    found = client.submit({})
+    assert found.cached is cached
+    assert "cached" not in found.model_dump(mode="json")
+    client.submit({}, use_cache=False)
+    queries = [dict(request.url.params) for request in handler.requests]
+    assert queries == [{}, {"cache": "false"}]
+
+
+def test_the_latest_is_asked_for_by_name_and_labels(client_of):
+    handler = answers(httpx.Response(200, content=b"{}"))
+    assert client_of(handler).latest("resnet", {"branch": "a/b"}) == b"{}"
+    params = dict(handler.requests[0].url.params)
+    assert params == {"metadata[branch]": "a/b", "format": "json", "name": "resnet"}
+
+
+def test_certificates_that_cannot_be_read_are_said(monkeypatch, tmp_path):
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for name in ("none.pem", "ca.pem"):
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
+        with pytest.raises(InvalidInputError, match="SSL_CERT_FILE"):
+            Client("https://far.example")
+
+
+def test_who_is_not_believed_is_said_with_what_to_do(client_of):
+    handler = answers(httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] unknown issuer"))
+    with pytest.raises(ServerUnreachableError, match="SSL_CERT_FILE"):
+        client_of(handler).job("job_1")
+
+
 # Waiting ----------------------------------------------------------------------------------------
+
+
+class Streaming:
+    """A job with `last` events, whose stream breaks off as the script says; 0 gives no stream."""
+
+    def __init__(self, last, *cuts):
+        self.last = last
+        self.cuts = list(cuts)
+        self.at = 0
+        self.resumed = []
+        self.waits = []
+
+    def __call__(self, request):
+        if request.headers.get("Accept") == "text/event-stream":
+            return self._stream(int(request.headers["Last-Event-ID"]))
+        if request.url.path.endswith("/events"):
+            after = int(request.url.params["after"])
+            events = [self._event(n) for n in range(after + 1, self.at + 1)]
+            return httpx.Response(200, json={"items": events, "has_more": False})
+        if "wait" in request.url.params:
+            self.waits.append(request.headers["If-None-Match"])
+            self.at = min(self.at + 1, self.last)
+        status = "succeeded" if self.at == self.last else "running"
+        return httpx.Response(200, json=job(status), headers={"ETag": f'"{self.at}"'})
+
+    def _event(self, number):
+        return {"seq": number, "kind": "k", "message": "a\u2028b\x85"}
+
+    def _stream(self, after):
+        self.resumed.append(after)
+        cut = self.cuts.pop(0) if self.cuts else self.last
+        if cut == 0:
+            return httpx.Response(200, json={"items": [], "has_more": False})
+        headers = {"Content-Type": "text/event-stream; charset=utf-8"}
+        return httpx.Response(200, headers=headers, content=self._pieces(after, cut))
+
+    def _pieces(self, after, cut):
+        text = "retry: 1000\n\n: keepalive\n\n"
+        for number in range(after + 1, min(after + cut, self.last) + 1):
+            self.at = number
+            data = json.dumps(self._event(number), ensure_ascii=False)
+            text += f"id: {number}\nevent: k\ndata: {data}\n\n"
+        if self.at == self.last:
+            text += 'event: job.finished\ndata: {"status":"succeeded"}\n\n'
+        else:
+            text += f"id: {self.at + 1}\neve"  # cut off within an event
+        content = text.encode()
+        for first in range(0, len(content), 7):
+            yield content[first : first + 7]
+        if self.at < self.last:
+            raise httpx.ReadError("cut off")
+
+
+@pytest.mark.parametrize("cuts", [(), (1,) * 9, (2, 1, 3), (1, 0)])
+def test_a_stream_that_breaks_off_is_followed_where_it_did(client_of, cuts):
+    service = Streaming(9, *cuts)
+    events = []
+    done = client_of(service).wait("job_1", on_event=lambda e: events.append(e.seq))
+    assert done.status is JobStatus.SUCCEEDED
+    assert events == list(range(1, 10))
+    assert service.resumed == sorted(set(service.resumed))
+
+
+def test_a_service_that_starts_again_tells_nothing_twice(client_of):
+    service = Streaming(6, 2, 4)
+    resumed = service._stream
+    service._stream = lambda after: resumed(0)
+    events = []
+    client_of(service).wait("job_1", on_event=lambda e: events.append(e.seq))
+    assert events == [1, 2, 3, 4, 5, 6]
+
+
+def test_where_no_stream_can_be_had_changes_are_asked_for(client_of):
+    service = Streaming(4, 0)
+    events = []
+    client_of(service).wait("job_1", on_event=lambda e: events.append(e.seq))
+    assert events == [1, 2, 3, 4]
+    assert service.resumed == [0]
+    assert service.waits == ['"0"', '"1"', '"2"', '"3"']  # the one that is known
 
 
 class Service:
@@ -297,7 +409,7 @@ class Service:
         if self.requests in self.broken_at:
             raise httpx.ReadError("connection reset")
         if request.url.path.endswith("/events"):
-            after = int(request.url.params["after"])
+            after = int(request.url.params.get("after", 0))
             events = [
                 {"seq": n, "kind": f"job.{self._status(n)}"}
                 for n in range(after + 1, self.looks + 1)

@@ -16,6 +16,7 @@ DATABASE = {"503"}
 ACCESS = {"401", "403", "503"}
 PUBLIC = {"/", "/healthz", "/readyz", "/metrics", "/problems/{code}", "/v1/schema/{name}.json"}
 EVENTS = {"200", "204", "400", "404", "406", "422"}
+DOWNLOAD = {"200", "206", "304", "404", "416", "422"}
 ROUTES = {
     ("post", "/v1/jobs"): {"200", "202", "400", "403", "413", "415", "422", "429"} | DATABASE,
     ("get", "/v1/jobs"): {"200", "400", "422"} | DATABASE,
@@ -26,7 +27,10 @@ ROUTES = {
     ("head", "/v1/jobs/{job_id}/events"): EVENTS | DATABASE,
     ("get", "/v1/jobs/{job_id}/range-test"): {"200", "404", "409", "410"} | DATABASE,
     ("get", "/v1/jobs/{job_id}/trials"): {"200", "400", "404", "410", "422"} | DATABASE,
-    ("get", "/v1/jobs/{job_id}/recommendation"): {"200", "304", "404", "409", "422"} | DATABASE,
+    ("get", "/v1/jobs/{job_id}/recommendation"): DOWNLOAD | {"409"} | DATABASE,
+    ("head", "/v1/jobs/{job_id}/recommendation"): DOWNLOAD | {"409"} | DATABASE,
+    ("get", "/v1/recommendations/latest"): DOWNLOAD | DATABASE,
+    ("head", "/v1/recommendations/latest"): DOWNLOAD | DATABASE,
     ("get", "/v1/jobs/{job_id}/plots/{name}.svg"): {"200", "304", "404", "409", "410"} | DATABASE,
     ("get", "/v1/jobs/{job_id}/report.html"): {"200", "304", "404", "409", "410"} | DATABASE,
     ("get", "/v1/jobs/{job_id}/report.json"): {"200", "304", "404", "409", "410"} | DATABASE,

@@ -90,3 +90,109 @@ def test_a_broken_recommendation_is_not_the_callers_fault(client, store):
     store.do(queue.succeed, store.claim(), recommendation="{}")
     answer = client.get(f"/v1/jobs/{job_id}/recommendation?format=torch")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+
+
+# Parts, and the latest --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "part"),
+    [
+        ("bytes=0-9", slice(0, 10)),
+        ("bytes=10-", slice(10, None)),
+        ("bytes=-7", slice(-7, None)),
+        ("Bytes=5-999999999", slice(5, None)),
+        ("bytes=-999999999", slice(0, None)),
+    ],
+)
+def test_a_part_of_the_file(client, url, published, wanted, part):
+    content = published.encode()
+    answer = client.get(url, headers={"Range": wanted})
+    assert (answer.status_code, answer.content) == (206, content[part])
+    first, last, _ = part.indices(len(content))
+    assert answer.headers["Content-Range"] == f"bytes {first}-{last - 1}/{len(content)}"
+    assert answer.headers["Content-Length"] == str(len(answer.content))
+    whole = client.get(url)
+    assert whole.headers["Accept-Ranges"] == "bytes"
+    for name in ("ETag", "Repr-Digest", "Content-Disposition", "Cache-Control", "Content-Type"):
+        assert answer.headers[name] == whole.headers[name]
+
+
+@pytest.mark.parametrize(
+    "wanted", ["bytes=5-2", "bytes=0-1,4-5", "bytes=-", "items=0-9", "bytes=a-b", "bytes=", "x"]
+)
+def test_a_range_that_is_not_understood_is_ignored(client, url, published, wanted):
+    answer = client.get(url, headers={"Range": wanted})
+    assert (answer.status_code, answer.content) == (200, published.encode())
+
+
+@pytest.mark.parametrize("wanted", ["bytes=999999-", "bytes=-0"])
+def test_bytes_that_are_not_there(client, url, published, wanted):
+    answer = client.get(url, headers={"Range": wanted})
+    assert (answer.status_code, answer.json()["code"]) == (416, "range_not_satisfiable")
+    assert answer.headers["Content-Range"] == f"bytes */{len(published.encode())}"
+
+
+def test_a_part_only_of_the_file_that_is_meant(client, url, published):
+    etag = client.get(url).headers["ETag"]
+    part = {"Range": "bytes=0-0"}
+    assert client.get(url, headers=part | {"If-Range": etag}).status_code == 206
+    for other in ('"other"', f"W/{etag}", "Sat, 01 Jan 2050 00:00:00 GMT"):
+        answer = client.get(url, headers=part | {"If-Range": other})
+        assert (answer.status_code, answer.content) == (200, published.encode())
+    assert client.get(url, headers=part | {"If-None-Match": etag}).status_code == 304
+
+
+def test_what_a_head_says(serve, store, database_url, published):
+    client = serve(database_url=database_url)
+    job_id = store.enqueue(name="n")
+    store.do(queue.succeed, store.claim(), recommendation=published)
+    for path in (f"/v1/jobs/{job_id}/recommendation", "/v1/recommendations/latest?name=n"):
+        answer = client.request("HEAD", path, headers={"Range": "bytes=0-1"})
+        assert (answer.status_code, answer.content) == (200, b"")
+        own = ("Date", "X-Request-Id")
+        expected = {k: v for k, v in client.get(path).headers.multi_items() if k.title() not in own}
+        assert expected.items() <= dict(answer.headers).items()
+
+
+def test_the_latest_is_that_of_the_newest_success(client, store, published):
+    def succeeded(text, **labels):
+        job_id = store.enqueue(**labels)
+        store.do(queue.succeed, store.claim(), recommendation=text)
+        return job_id
+
+    succeeded("old", name="resnet-prod")
+    newest = succeeded(published, name="resnet-prod", metadata={"branch": "main"})
+    succeeded("other", name="resnet", metadata={"branch": "dev"})
+    store.do(queue.fail, (store.enqueue(name="resnet-prod"), store.claim())[1], error={"code": "x"})
+    store.enqueue(name="resnet-prod")
+    for query in ("name=resnet-prod", "metadata[branch]=main", "name=resnet-prod&format=json"):
+        answer = client.get(f"/v1/recommendations/latest?{query}")
+        assert (answer.status_code, answer.content) == (200, published.encode())
+        own = f"/v1/jobs/{newest}/recommendation?format=json"
+        assert answer.headers["Content-Location"] == own
+        assert "immutable" not in answer.headers["Cache-Control"]
+        stays = client.get(own)
+        assert stays.headers["ETag"] == answer.headers["ETag"]
+        known = {"If-None-Match": answer.headers["ETag"]}
+        again = client.get(f"/v1/recommendations/latest?{query}", headers=known)
+        assert (again.status_code, again.headers["Content-Location"]) == (304, own)
+    torch = client.get("/v1/recommendations/latest?name=resnet-prod&format=torch")
+    assert torch.text == EXPORTERS["torch"].render(load(json.loads(published)))
+
+
+def test_where_there_is_no_latest(client, store):
+    store.enqueue(name="resnet")
+    for query, told in (
+        ("name=resnet", ['"resnet"']),
+        ("name=a&metadata[k]=v", ['"a"', '"k" = "v"']),
+    ):
+        answer = client.get(f"/v1/recommendations/latest?{query}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert all(each in answer.json()["detail"] for each in told)
+
+
+@pytest.mark.parametrize("query", ["", "format=yaml", "status=queued&name=a", "name=", "limit=1"])
+def test_the_latest_of_what_has_to_be_said(client, query):
+    answer = client.get(f"/v1/recommendations/latest?{query}")
+    assert answer.status_code == 422

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from lrtuner.client import Client
 from lrtuner.lifecycle import JobStatus
 from lrtuner.store import queue
 from service import watching
@@ -45,9 +46,15 @@ def in_a_moment():
 
 def when_watched(client, do):
     """Do it once somebody waits."""
-    while not client.app.state.watcher._feeds:
-        time.sleep(0.002)
+    until(lambda: client.app.state.watcher._feeds)
     return do()
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 # Long-polls -------------------------------------------------------------------------------------
@@ -55,14 +62,16 @@ def when_watched(client, do):
 
 def test_a_wait_ends_with_the_next_change(client, store, in_a_moment):
     job_id = store.enqueue()
-    done = in_a_moment(when_watched, client, store.claim)
+    claimed = in_a_moment(when_watched, client, store.claim)
     answer = client.get(f"/v1/jobs/{job_id}?wait=60")
     assert (answer.status_code, answer.json()["status"]) == (200, "running")
-    done = in_a_moment(
-        when_watched, client, lambda: store.do(queue.set_progress, done.result(), progress={"n": 1})
-    )
-    etag = answer.headers["ETag"]
-    answer = client.get(f"/v1/jobs/{job_id}?wait=60", headers={"If-None-Match": etag})
+
+    def progress():
+        store.do(queue.set_progress, claimed.result(), progress={"n": 1})
+
+    done = in_a_moment(when_watched, client, progress)
+    known = {"If-None-Match": answer.headers["ETag"]}
+    answer = client.get(f"/v1/jobs/{job_id}?wait=60", headers=known)
     assert answer.json()["progress"] == {"n": 1}
     done.result()
     assert not client.app.state.watcher._feeds
@@ -258,8 +267,7 @@ def test_streams_and_waits_end_when_the_service_shuts_down(serve, store, sqlite_
         stream = pool.submit(read_all, client, job_id)
         wait = pool.submit(client.get, f"/v1/jobs/{job_id}?wait=60")
         watcher = client.app.state.watcher
-        while not (watcher._feeds and next(iter(watcher._feeds.values())).watchers == 2):
-            time.sleep(0.002)
+        until(lambda: [feed.watchers for feed in watcher._feeds.values()] == [2])
         client.stop()
         status, blocks = stream.result(timeout=10)
         assert wait.result(timeout=10).json()["status"] == "queued"
@@ -282,6 +290,30 @@ def test_many_streams_take_neither_threads_nor_connections(serve, store, databas
         assert opened(60) <= before
         database = client.app.state.storage.database
         assert database._reader.pool.checkedout() <= 1  # the look at all of them
+
+
+def test_the_client_follows_a_stream(serve, store, database_url, monkeypatch):
+    client = serve(database_url=database_url)
+    monkeypatch.setattr(watching, "LONGEST_STREAM_SECONDS", 0.1)  # so it has to be resumed
+    job_id = store.enqueue()
+    seen, looks = [], []
+    url = str(client.get("/healthz").request.url.copy_with(path="/"))
+    with Client(url) as follower, ThreadPoolExecutor(1) as pool:
+        told_of = pool.submit(
+            follower.wait,
+            job_id,
+            timeout=60,
+            on_event=lambda event: seen.append(event.seq),
+            on_job=looks.append,
+        )
+        claim = store.claim()
+        for _ in range(10):
+            told(store, claim)
+            last = store.job(job_id).event_seq
+            until(lambda last=last: seen and seen[-1] == last)
+        store.do(queue.succeed, claim, recommendation="{}")
+        assert told_of.result().status == "succeeded"
+    assert seen == list(range(1, 14))
 
 
 # The watcher ------------------------------------------------------------------------------------

@@ -74,6 +74,8 @@ class ScriptedService:
         self.error = None
         self.spec = {}
         self.submitted = []
+        self.queries = []
+        self.cached = False
         self.looks = 0
         self.requests = []
         self.queries = []
@@ -130,7 +132,9 @@ class ScriptedService:
             return self.refusals.pop(0)
         match method, path:
             case "POST", "/v1/jobs":
-                return 202, {**self.job(), "status": "queued"}
+                return (
+                    (200, self.job()) if self.cached else (202, {**self.job(), "status": "queued"})
+                )
             case "GET", "/v1/jobs":
                 items = [self.job()] if self.listed is None else self.listed
                 return 200, {"items": items, "has_more": False, "next_after": None}
@@ -138,8 +142,11 @@ class ScriptedService:
                 self.looks += 1
                 return 200, self.job()
             case "GET", "/v1/jobs/job_1/events":
-                return 200, {"items": self.events(int(query["after"][0])), "has_more": False}
-            case "GET", "/v1/jobs/job_1/recommendation":
+                return 200, {
+                    "items": self.events(int(query.get("after", ["0"])[0])),
+                    "has_more": False,
+                }
+            case "GET", "/v1/jobs/job_1/recommendation" | "/v1/recommendations/latest":
                 content = self.recommendation.encode()
                 return 200, content if query["format"] == ["json"] else b"lr in another form"
             case "POST", "/v1/jobs/job_1/cancel":
@@ -173,6 +180,7 @@ def service(config):
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
+            self.send_header("X-Cache", "hit" if scripted.cached else "miss")
             self.end_headers()
             self.wfile.write(content)
 

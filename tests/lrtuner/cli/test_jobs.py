@@ -323,3 +323,50 @@ def test_labels_that_cannot_be_are_refused(run, service, metadata, label):
     assert result.exit_code == 2
     assert "metadata must be" in result.stderr
     assert service.submitted == []
+
+
+def test_an_answer_from_the_cache_is_said(run, service, job_file):
+    service.cached = True
+    service.statuses = ["succeeded"]
+    result = run("submit", job_file, url=service.url)
+    assert result.stdout == "job_1\n"
+    assert result.stderr.startswith("answered from the cache: job job_1 (digits")
+    assert "(--no-cache asks anew)" in result.stderr
+    assert "wait for it" not in result.stderr
+    assert run("submit", job_file, "--no-cache", url=service.url).exit_code == 0
+    assert service.queries[0] == {}
+    assert service.queries[-1] == {"cache": ["false"]}
+
+
+def test_the_latest_of_a_name(run, service, tmp_path):
+    labels = ("--metadata", "branch=main=1", "--metadata", "k=")
+    result = run("download", "--latest", "--name", "resnet", *labels, url=service.url)
+    assert (result.exit_code, result.stdout) == (0, "schedule.json\n")
+    assert (tmp_path / "schedule.json").read_text() == service.recommendation
+    expected = {"name": ["resnet"], "metadata[branch]": ["main=1"], "format": ["json"]}
+    assert service.queries[-1] == expected | {"metadata[k]": [""]}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--latest"],
+        ["job_1", "--latest", "--name", "x"],
+        ["job_1", "--name", "x"],
+        ["--name", "x"],
+        ["--latest", "--metadata", "x"],
+        ["--latest", "--metadata", "=x"],
+    ],
+)
+def test_what_to_download_has_to_be_clear(run, arguments):
+    result = run("download", *arguments)
+    assert result.exit_code == 2
+    assert "--latest" in result.stderr or "KEY=VALUE" in result.stderr
+
+
+def test_another_machine_is_reached_through_the_proxy(run, service, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", service.url)
+    result = run("status", "job_1", url="http://far.example")
+    assert result.exit_code == 0
+    assert service.requests == ["GET /v1/jobs/job_1"]
