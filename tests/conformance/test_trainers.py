@@ -1,4 +1,4 @@
-"""What every trainer does: in this process or in a sandbox, the same job gives the same bytes."""
+"""What every trainer does: in this process, a slot or a sandbox, one job gives the same bytes."""
 
 import json
 from functools import partial
@@ -17,9 +17,11 @@ from worker.failure import explained
 from worker.range_test import one_sweep, run_range_test
 from worker.remote import RemoteTask
 from worker.rules import Rules
+from worker.runners.slot import Slot
 from worker.sandbox.limits import Limits
 from worker.sandbox.process import Sandbox
 from worker.sandbox.trainer import SandboxedTask
+from worker.serve import ordered
 from worker.task import make_task
 from worker.training import full_cost, train
 
@@ -40,6 +42,7 @@ TOO_FEW = spec_of(
 
 WAYS = [
     "in this process",
+    "in a slot",
     "in a sandbox",
     pytest.param("code", marks=pytest.mark.slow),
     pytest.param("in a sandbox on a node", marks=pytest.mark.ray),
@@ -58,6 +61,10 @@ def both(request, tmp_path_factory):
         request.getfixturevalue("joined")
         with task_of(SPEC, rules=Rules(sandbox=True)) as away:
             yield away, make_task(SPEC, CPU)
+        return
+    if request.param == "in a slot":
+        with RemoteTask(SPEC, partial(Slot, ordered(SPEC))) as remote:
+            yield remote, make_task(SPEC, CPU)
         return
     folder = None if request.param == "in a sandbox" else tmp_path_factory.mktemp("code")
     spec = SPEC if folder is None else CODE_SPEC
@@ -164,7 +171,8 @@ def _job(task):
     return pipeline.run().text(), journal
 
 
-def test_the_walls_are_in_the_environment(task, here):
+def test_the_walls_are_in_the_environment(task, request):
+    way = request.node.callspec.params["both"]
     told = []
 
     class Journal(ListJournal):
@@ -176,5 +184,6 @@ def test_the_walls_are_in_the_environment(task, here):
     pipeline.task = task
     pipeline.run()
     [found] = [Environment.model_validate(data) for kind, data in told if kind == "environment"]
-    assert bool(found.walls) == isinstance(task, RemoteTask)
+    walled = isinstance(task, SandboxedTask) or "on a node" in way
+    assert bool(found.walls) == walled
     assert json.dumps(found.walls)

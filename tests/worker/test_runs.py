@@ -251,6 +251,28 @@ def test_a_job_without_hope_ends_again_when_it_is_resumed(failing):
     assert [t.number for t in journal.trials] == [2]
 
 
+class Backwards(InTurn):
+    """What runs at the same time may end in any order."""
+
+    def make(self, waiting, goes_on):
+        waiting.reverse()
+        return super().make(waiting, goes_on)
+
+
+def test_the_order_in_which_runs_end_is_not_seen_in_the_records(whole):
+    backwards = Runs(SPEC, Backwards(TASK), ListJournal(), charged=0.5, records={})
+    assert timeless(backwards.make(GROUP, always)) == timeless(whole[0])
+    assert backwards.spent == whole[1].spent
+
+
+def test_a_run_that_completes_out_of_turn_does_not_save_a_job_without_hope(failing):
+    failing |= {n: ValueError("bad layer") for n in range(10, 20)}
+    runs = Runs(SPEC, Backwards(TASK), ListJournal(), charged=0.5, records={})
+    asked = [request(n, seed=n) for n in (10, 11, 12, 25)]
+    with pytest.raises(NothingTrainedError, match=r"none of 3 runs"):
+        runs.make(asked, always)
+
+
 def test_a_diverged_run_is_a_result_and_no_failure():
     runs, _ = runs_of()
     wild = [request(20, seed=n, schedule=schedule(20, peak=1e6)) for n in range(4)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from lrtuner.errors import JobFailedError
 from worker.device import choose_device
 from worker.remote import RemoteTask
 
@@ -70,7 +71,10 @@ def room_on_gpu(asked: int) -> Callable[[RemoteTask], int]:
     """How many of the slots that were asked for a GPU has room for, once one of them has worked."""
 
     def room(trainer: RemoteTask) -> int:
-        memory = trainer.memory()
+        try:
+            memory = trainer.memory()
+        except JobFailedError:  # nothing is known: no more than this one
+            return 1
         return min(asked, 1 + memory.free // (memory.peak + CONTEXT_BYTES))
 
     return room
