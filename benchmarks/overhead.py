@@ -1,7 +1,7 @@
 """What our parts cost, each against the plainest way to do the same.
 
-    python -m benchmarks.overhead [--only training|loader|values ...] [--rounds 7] [--json FILE]
-                                  [--job FILE.json ...]
+    python -m benchmarks.overhead [--only training|loader|values|slots ...] [--rounds 7]
+                                  [--json FILE] [--job FILE.json ...]
 
 training: the trial loop against a training loop as one writes it by hand: same model, same updates.
 The reference is plain PyTorch: a DataLoader over a TensorDataset, the job's optimizer, a LambdaLR
@@ -16,6 +16,10 @@ instead of looking the rate up.
 
 values: `schedule.values()` for a million steps with a warmup and a cooldown, for every family,
 against one cosine over a million steps as one writes it by hand in numpy. In seconds too.
+
+slots: two slots against one, on the CPU: so many times the runs per second, and so many times as
+fast a whole job, which one slot trains in its own process. At least 1.6 is the goal of the first,
+on two cores that nothing else uses.
 
 Rounds alternate between the two; a ratio is the median over rounds of ours / reference.
 """
@@ -35,6 +39,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.slots import measure_job, measure_throughput
 from lrtuner.budget import evaluation_steps
 from lrtuner.integrations.torch import scheduler
 from lrtuner.job import JobSpec
@@ -85,7 +90,7 @@ FAMILIES: dict[str, dict[str, object]] = {
 
 SCHEDULER_STEPS = 20_000
 
-PARTS = ("training", "loader", "values")
+PARTS = ("training", "loader", "values", "slots")
 
 Row = dict[str, float]
 
@@ -252,6 +257,12 @@ def main() -> None:
         _head("seconds")
         for name, row in measure_values(rounds).items():
             figures[name] = _shown(name, row, "seconds", "7.3f")
+    if "slots" in asked:
+        print(f"{'two slots / one':>40}  median  lowest  highest  seconds")
+        figures["runs per second"] = _shown(
+            "runs per second", measure_throughput(rounds), "seconds", "7.2f"
+        )
+        figures["a whole job"] = _shown("a whole job", measure_job(rounds), "seconds", "7.2f")
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -19,6 +19,7 @@ from lrtuner.store import Database, migrate, open_database, queue, reading
 from lrtuner.store.tables import jobs
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # asked once, when keras is first imported
+os.environ.setdefault("LRTUNER_SLOTS", "1")  # more are asked for where they are what is tested
 
 _numbers = count(1)
 

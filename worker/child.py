@@ -23,7 +23,8 @@ from worker.device import choose_device, prepare
 from worker.journal import History, storable
 from worker.pipeline import Pipeline
 from worker.rules import Rules
-from worker.sandboxed import trained_in
+from worker.runners.chosen import RUNNERS
+from worker.runners.machine import slots_for
 
 ORPHANED = 3
 _MEBIBYTE = 1024 * 1024
@@ -92,7 +93,10 @@ def _train(order: dict[str, Any], journal: PipeJournal) -> str:
     )
     spec = JobSpec.model_validate_json(json.dumps(order["spec"]))
     rules = Rules.model_validate_json(json.dumps(order["rules"]))
-    with trained_in(rules, spec, device) as task:
+    slots = slots_for(order["slots"], device, order["workers"])
+    with RUNNERS[order["runner"]](rules, spec, device, slots) as runner:
+        if runner:
+            journal.send("contained")
         pipeline = Pipeline(
             job_id=order["job_id"],
             spec=spec,
@@ -101,7 +105,7 @@ def _train(order: dict[str, Any], journal: PipeJournal) -> str:
             journal=journal,
             history=history,
             now=_now,
-            task=task,
+            runner=runner,
         )
         return pipeline.run().text()
 

@@ -120,6 +120,7 @@ class Supervisor:
         self.database, self.settings = worker.database, worker.settings
         self.began = self.renewed = self.beat = time.monotonic()
         self.crashes = 0
+        self.contained = False  # whether runs are trained elsewhere than in the job's process
         self.in_flight: dict[int, dict[str, Any]] = {}  # trials that have begun, by number
 
     def run(self) -> str:
@@ -191,6 +192,8 @@ class Supervisor:
             case "event":
                 content = {k: message[k] for k in ("kind", "phase", "message", "data")}
                 self._write(partial(queue.add_event, **content))
+            case "contained":
+                self.contained = True
             case "stage_finished":
                 stage, result = Stage(message["stage"]), message["result"]
                 self._write(partial(queue.finish_stage, stage=stage, result=result))
@@ -232,7 +235,7 @@ class Supervisor:
         reason = described(status)
         log.warning("%s", reason)
         # of runs that train together the first is taken to be at fault; the others begin again
-        trial = next(iter(self.in_flight.values()), None)
+        trial = None if self.contained else next(iter(self.in_flight.values()), None)
         self.in_flight.clear()
         if trial:
             error = {"code": "process_died", "message": reason}
@@ -269,6 +272,9 @@ class Supervisor:
             "trials": trials,
             "elapsed_seconds": self.claim.elapsed_seconds + time.monotonic() - self.began,
             "device": self.settings.device,
+            "slots": None if self.settings.slots == "auto" else self.settings.slots,
+            "workers": self.settings.workers,
+            "runner": self.settings.runner,
             "log": {"level": self.settings.log_level, "style": self.settings.log_format},
             "public_url": self.settings.public_url,
             "memory_limit_mb": self.settings.memory_limit_mb,

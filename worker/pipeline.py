@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -22,7 +22,7 @@ from lrtuner.document import (
 )
 from lrtuner.errors import NothingTrainedError
 from lrtuner.evidence import TrialRecord
-from lrtuner.job import JobSpec
+from lrtuner.job import Comparison, JobSpec
 from lrtuner.lifecycle import Stage, TrialState
 from lrtuner.range_test import RangeTestResult
 from lrtuner.recommendation import recommend
@@ -34,17 +34,19 @@ from worker.device import environment
 from worker.journal import History, Journal
 from worker.planner import Planner, Request, pair_requests, pair_seed
 from worker.range_test import run_range_test
+from worker.runners.runner import InTurn, Runner
 from worker.runs import Runs
 from worker.task import Task, make_task
 from worker.trainer import Trainer
-from worker.training import full_cost
+from worker.training import Run, full_cost
 
 
 @dataclass
 class Pipeline:
     """One job as it runs; `history` is what earlier attempts left of it.
 
-    The task is made from the job and trained here, unless one is given, or who trains it.
+    The task is made from the job and trained here, unless one is given, or who trains it, or the
+    `runner` that makes the runs.
     """
 
     job_id: str
@@ -55,6 +57,7 @@ class Pipeline:
     history: History
     now: Callable[[], str]
     task: Task | Trainer | None = None
+    runner: Runner | None = None
     range_test: RangeTestResult = field(init=False)
     runs: Runs = field(init=False)
 
@@ -65,13 +68,15 @@ class Pipeline:
             JobFailedError: the job cannot work or nothing trained; the journal keeps the evidence.
         """
         self._began = time.monotonic() - self.history.elapsed_seconds
-        self.work = self.task or make_task(self.spec, self.device)
+        runner = self.runner or InTurn(self.task or make_task(self.spec, self.device))
+        runner.tell = lambda message: self._warn(message, "slots")
+        self._runner, self.work = runner, runner.trainer
         self._tell_environment()
         found = self._stage(Stage.RANGE_TEST, self._sweep)
         self.range_test = RangeTestResult.model_validate(found)
         self.runs = Runs(
             self.spec,
-            self.work,
+            runner,
             self.journal,
             charged=self.range_test.cost,
             records={trial.number: trial for trial in self.history.trials},
@@ -101,6 +106,7 @@ class Pipeline:
             self.work,
             tell=partial(self._message, Stage.RANGE_TEST),
             goes_on=lambda: self._in_time(allowed),
+            runner=self._runner,
         )
         kind = "range_test.finished" if result.status == "ok" else "warning"
         suggestion = result.suggestion.model_dump()
@@ -141,9 +147,8 @@ class Pipeline:
         if found.challenger.shape != found.baseline.shape:
             arms = f"{found.challenger.shape} against {found.baseline.shape}"
             self._message(Stage.CONFIRM, f"confirming {arms}")
-            for index in range(found.pairs):
-                requests = pair_requests(found, self.spec, index)
-                self.runs.make(requests, lambda: self._in_time(whole))
+            asked = [pair_requests(found, self.spec, index) for index in range(found.pairs)]
+            self.runs.make([run for pair in asked for run in pair], lambda: self._in_time(whole))
         self._compare()
         verdict = self._decide(found).verdict
         self.journal.event(
@@ -154,6 +159,7 @@ class Pipeline:
     def _compare(self) -> None:
         """Each of the optimizers asked for, once, on the seed of the first pair."""
         longest, whole = self._longest, self.spec.search.budget.full_runs
+        requests = []
         for name in self.spec.search.compare:
             compared = trainer.compared(self.work, name, longest)
             request = Request(
@@ -165,10 +171,12 @@ class Pipeline:
                 origin=name,
                 params=compared.params,
             )
-            if not self._in_time(whole) and not self.runs.recorded(1):
-                return
-            train = partial(trainer.compare, self.work, name, request.seed, longest)
-            self.runs.make_by(request, train)
+            requests.append(request)
+
+        def train(work: Task | Trainer, request: Request) -> Run:
+            return trainer.compare(work, cast(Comparison, request.origin), request.seed, longest)
+
+        self.runs.make(requests, lambda: self._in_time(whole), train)
 
     # decisions ------------------------------------------------------------------------------------
 
@@ -300,11 +308,13 @@ class Pipeline:
         versions = {"torch": found.torch, **found.libraries}
         told = f"training on {found.device} with "
         told += ", ".join(f"{name} {number}" for name, number in versions.items())
-        if not isinstance(self.work, Task):
+        if not isinstance(self.work, Task) and self.work.walls:
             found = found.model_copy(update={"walls": list(self.work.walls)})
             told += ", in a sandbox"
             for warning in self.work.warnings:
                 self._warn(warning, "sandbox")
+        if self._runner.slots > 1:
+            told += f", up to {self._runner.slots} runs at a time"
         if data.streamed:
             size = (data.num_bytes or 0) // MEBIBYTE
             self._warn(f"dataset: {size} MiB, streamed from disk", "streamed")

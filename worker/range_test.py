@@ -1,6 +1,6 @@
 """The range test of a job: sweeps on several seeds, then probes, within its share of the budget."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from lrtuner.budget import FURTHER_PROBE_SHARE, PROBE_SHARE, SWEEP_SHARE, run_cost, sweep_size
 from lrtuner.evidence import Failure
@@ -22,6 +22,7 @@ from lrtuner.range_test import (
 from worker.failure import explained
 from worker.feed import Feed
 from worker.probes import probes
+from worker.runners.runner import InTurn, Runner, Work, in_order
 from worker.sizes import Sizes
 from worker.sweep import sweep
 from worker.task import Task
@@ -35,13 +36,14 @@ def run_range_test(
     task: Task | Trainer,
     tell: Callable[[str], None] = lambda _message: None,
     goes_on: Callable[[], bool] = lambda: True,
+    runner: Runner | None = None,
 ) -> RangeTestResult:
     """Sweep, analyse, probe and suggest. What a model raises ends the range test, not the job.
 
     `tell` is given a sentence after each sweep and each probe; once `goes_on()` is False, nothing
-    further is trained.
+    further is trained. Sweeps are made side by side where a `runner` has several trainers.
     """
-    test = _RangeTest(task, tell, goes_on)
+    test = _RangeTest(runner or InTurn(task), tell, goes_on)
     try:
         test.check()
         test.sweep()
@@ -54,11 +56,12 @@ def run_range_test(
 class _RangeTest:
     def __init__(
         self,
-        task: Task | Trainer,
+        runner: Runner,
         tell: Callable[[str], None],
         goes_on: Callable[[], bool],
     ) -> None:
-        self.task, self.spec, self.tell, self.goes_on = task, task.spec, tell, goes_on
+        self.runner, self.task, self.tell, self.goes_on = runner, runner.trainer, tell, goes_on
+        self.spec = self.task.spec
         lr_range = self.spec.search.lr_range
         self.bounds = (lr_range[0], lr_range[1]) if lr_range else None
         self.sweeps: list[Sweep] = []
@@ -84,14 +87,12 @@ class _RangeTest:
             asked.num_steps,
             MIN_POINTS,
         )
-        for index in range(num_seeds):
-            if not self.goes_on():
-                return
-            rates = sweep_rates(asked.min_lr, asked.max_lr, num_steps, asked.spacing)
-            seed = derived_seed(self.spec.seed, "sweep", index)
-            self.sweeps.append(one_sweep(self.task, rates, seed))
-            self.analyses.append(analyse(self.sweeps[-1]))
-            self.tell(f"sweep {index + 1} of {num_seeds} done: {self.analyses[-1].status}")
+        rates = sweep_rates(asked.min_lr, asked.max_lr, num_steps, asked.spacing)
+        sweeps = [_swept(rates, derived_seed(self.spec.seed, "sweep", i)) for i in range(num_seeds)]
+        for found in in_order(self.runner, sweeps, self.goes_on):
+            self.sweeps.append(found)
+            self.analyses.append(analyse(found))
+            self.tell(f"sweep {len(self.sweeps)} of {num_seeds} done: {self.analyses[-1].status}")
 
     def probe(self) -> None:
         for kind in sorted(self.spec.range_test.probes, key=_after_decaying):
@@ -145,6 +146,13 @@ class _RangeTest:
 def _after_decaying(kind: Kind) -> bool:
     """Sorts decay to zero first: that is what is recommended, and what others start from."""
     return kind != "decaying"
+
+
+def _swept(rates: list[float], seed: int) -> Work[Sweep]:
+    def on(trainer: Task | Trainer) -> Iterator[Sweep]:
+        yield one_sweep(trainer, rates, seed)
+
+    return Work(on)
 
 
 def one_sweep(task: Task | Trainer, rates: list[float], seed: int) -> Sweep:

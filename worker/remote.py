@@ -54,6 +54,10 @@ class RemoteError(JobFailedError):
         self.code = code
 
 
+class LostError(RemoteError):
+    """The process ended for a reason that it did not tell: what was asked is asked again, once."""
+
+
 class Link(Protocol):
     """The way to one process that answers questions about one task (`worker.serve`).
 
@@ -107,6 +111,13 @@ class Facts(Strict):
     notes: Annotated[list[Note], Field(max_length=20)] = []
 
 
+class Memory(Strict):
+    """Of the device of a process, in bytes: the most that it took so far, and what is free now."""
+
+    peak: Count
+    free: Count
+
+
 class Ended(Strict):
     """One run of those that were asked for."""
 
@@ -123,7 +134,7 @@ class _Told(Strict):
 
 
 _FACTS, _SWEEP, _COMPARED = TypeAdapter(Facts), TypeAdapter(Sweep), TypeAdapter(Compared)
-_ENDED = TypeAdapter(Ended)
+_ENDED, _MEMORY = TypeAdapter(Ended), TypeAdapter(Memory)
 
 
 @dataclass(frozen=True)
@@ -234,8 +245,19 @@ class RemoteTask:
         """See `Sizes`."""
         return self.facts.examples_per_evaluation
 
+    def memory(self) -> Memory:
+        """What the process takes of its device, and what is free there."""
+        return self._again(self._memory)
+
+    def _memory(self) -> Memory:
+        self._ask("memory")
+        return self._answer(_MEMORY, 0)
+
     def one_sweep(self, rates: list[float], seed: int) -> Sweep:
         """See `Trainer`."""
+        return self._again(lambda: self._one_sweep(rates, seed))
+
+    def _one_sweep(self, rates: list[float], seed: int) -> Sweep:
         self._ask("one_sweep", rates=rates, seed=seed)
         sweep = self._answer(_SWEEP, len(rates))
         self._check(_of_sweep(sweep, rates, seed))
@@ -251,6 +273,29 @@ class RemoteTask:
         target: Target | None,
     ) -> Iterator[tuple[int, Run]]:
         """See `Trainer`. Whoever does not take all of the runs ends the process."""
+        given: set[int] = set()
+        for may_be_lost in (True, False):
+            runs = self._train_together(sequences, seed, test=test, norms=norms, target=target)
+            try:
+                for position, run in runs:
+                    if position not in given:
+                        given.add(position)
+                        yield position, run
+            except LostError:
+                if not (may_be_lost and self._link):
+                    raise
+            else:
+                return
+
+    def _train_together(
+        self,
+        sequences: Sequence[ArrayLike],
+        seed: int,
+        *,
+        test: bool,
+        norms: bool,
+        target: Target | None,
+    ) -> Iterator[tuple[int, Run]]:
         asked = [np.asarray(rates, dtype=np.float64).tolist() for rates in sequences]
         told = target.model_dump() if target else None
         self._ask("train_together", sequences=asked, seed=seed, test=test, norms=norms, target=told)
@@ -272,6 +317,9 @@ class RemoteTask:
 
     def compared(self, name: Comparison, steps: int) -> Compared:
         """See `Trainer`."""
+        return self._again(lambda: self._compared(name, steps))
+
+    def _compared(self, name: Comparison, steps: int) -> Compared:
         self._ask("compared", name=name, steps=steps)
         found = self._answer(_COMPARED, 0)
         short = found.cost < _ALMOST * steps / self.total_steps or not math.isfinite(found.cost)
@@ -282,10 +330,22 @@ class RemoteTask:
     def compare(self, name: Comparison, seed: int, steps: int) -> Run:
         """See `Trainer`."""
         rates = self.compared(name, steps).schedule.values().tolist()
+        return self._again(lambda: self._compare(name, seed, steps, rates))
+
+    def _compare(self, name: Comparison, seed: int, steps: int, rates: list[float]) -> Run:
         self._ask("compare", name=name, seed=seed, steps=steps)
         run = self._answer(_ENDED, steps).run
         self._check(self._of_run(run, rates, self.spec.objective.target) or _of_runs([run]))
         return run
+
+    def _again(self, question: Callable[[], T]) -> T:
+        """The answer to a question, which is asked again where the process is lost."""
+        try:
+            return question()
+        except LostError:
+            if self._link is None:  # closed meanwhile
+                raise
+            return question()
 
     def _running(self) -> None:
         """See to it that there is a process, with the task built in it."""

@@ -1,6 +1,9 @@
 """The runs of a job: made once, recorded, and never made again."""
 
+import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby, takewhile
 from typing import Any
@@ -12,12 +15,27 @@ from lrtuner.lifecycle import Stage, TrialState
 from worker.failure import explained
 from worker.journal import Journal
 from worker.planner import Request
+from worker.runners.runner import Began, Ended, Event, Gave, Runner, Work
 from worker.task import Task
 from worker.trainer import Trainer, train_together
 from worker.training import Run
 
+Training = Callable[[Task | Trainer, Request], Run]
+"""Trains one run in its own way."""
+
 HOPELESS = 3
 """So many failed runs (raised, out of memory) without a completed one end the job."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece(Work[tuple[int, Run]]):
+    """Runs that one trainer makes, as they have in common how they begin.
+
+    `group` is the same for the pieces of one seed, which are begun all or not at all.
+    """
+
+    runs: dict[int, Request]
+    group: int
 
 
 @dataclass
@@ -25,110 +43,135 @@ class Runs:
     """All runs of a job by their number, which is their place among all that were ever asked for.
 
     A job that was interrupted asks for the same runs in the same order; those that are recorded
-    are not made again. `charged` is what was spent before the first of them.
+    are not made again. What is recorded does not depend on how many are made at a time, but for the
+    seconds that they took. `charged` is what was spent before the first of them.
     """
 
     spec: JobSpec
-    task: Task | Trainer
+    runner: Runner
     journal: Journal
     charged: float
     records: dict[int, TrialRecord]
     next_number: int = field(default=0)
+    _wanted: set[int] = field(default_factory=set, init=False)
 
-    def make(self, requests: Sequence[Request], goes_on: Callable[[], bool]) -> list[TrialRecord]:
+    def make(
+        self,
+        requests: Sequence[Request],
+        goes_on: Callable[[], bool],
+        train: Training | None = None,
+    ) -> list[TrialRecord]:
         """Make what was asked for and return the records in that order, up to the first that lacks.
 
-        Runs of one seed share what their schedules have in common at the start. Fewer records than
-        requests mean that `goes_on` said no; it is asked only where something is still to be made.
+        Runs of one seed share what their schedules have in common at the start; with `train`, each
+        is trained by itself. Fewer records than requests mean that `goes_on` said no; it is asked
+        for each seed, or each run, and only where something is still to be made.
 
         Raises:
             NothingTrainedError: runs keep failing and none has ever completed.
         """
         numbered = list(enumerate(requests, start=self.next_number))
         self.next_number += len(numbered)
-        for _, group in groupby(numbered, key=lambda pair: pair[1].seed):
-            runs = dict(group)
-            if self._lacking(runs):
-                if not goes_on():
-                    break
-                self._train(runs)
+        pieces = self._alone(numbered, train) if train else self._together(numbered)
+        waiting = deque(piece for piece in pieces if self._lacking(piece.runs))
+        self._wanted = set(self._lacking(dict(numbered)))
+        allowed: dict[int, bool] = {}
+
+        def may_begin(piece: _Piece) -> bool:
+            if piece.group not in allowed:
+                allowed[piece.group] = goes_on()
+            return allowed[piece.group]
+
+        with closing(self.runner.make(waiting, may_begin)) as events:
+            for event in events:
+                self._take(event, waiting)
         known = takewhile(lambda pair: pair[0] in self.records, numbered)
         return [self.records[number] for number, _ in known]
-
-    def recorded(self, count: int) -> bool:
-        """Whether the next `count` runs were made before."""
-        return not self._lacking(range(self.next_number, self.next_number + count))
 
     @property
     def spent(self) -> float:
         """Full-training equivalents so far, everything charged."""
-        return self.charged + sum(record.cost for record in self.records.values())
+        # whatever the order in which they ended
+        return math.fsum([self.charged, *(record.cost for record in self.records.values())])
 
     @property
     def all(self) -> list[TrialRecord]:
         """The records in the order of their numbers."""
         return [self.records[number] for number in sorted(self.records)]
 
-    def make_by(self, request: Request, train: Callable[[], Run]) -> TrialRecord:
-        """Make a single run that is trained in its own way."""
-        number = self.next_number
-        self.next_number += 1
-        if number in self.records:
-            return self.records[number]
-        self.journal.trial_started(self._begun(number, request))
-        try:
-            outcome = self._outcome(train())
-        except Exception as error:  # noqa: BLE001 - anything a model may raise; the job goes on
-            outcome = {"state": TrialState.FAILED, "error": explained(error)}
-        return self._finish(number, request, outcome)
-
     def why_nothing_trained(self) -> str:
         """What became of the runs, where none completed."""
-        records = self.all
-        if not records:
-            return "the budget (full_runs or max_minutes) was spent before a run could start"
-        reasons = [r.error for r in records if r.error]
-        last = f"; the last: {reasons[-1].code}: {reasons[-1].message}" if reasons else ""
-        return f"none of {len(records)} runs trained to its end{last}"
+        return _why_nothing_trained(self.all)
 
     def _lacking(self, runs: Iterable[int]) -> list[int]:
         return [number for number in runs if number not in self.records]
 
-    def _train(self, runs: dict[int, Request]) -> None:
-        """Train the runs of one seed; one that raises takes none of the others with it.
+    def _together(self, numbered: Sequence[tuple[int, Request]]) -> Iterator[_Piece]:
+        """Runs of one seed that begin with the same rate make a piece.
 
         Where a part of them is recorded already, all are trained again: only so do the costs that
         they share come out as they would have.
         """
-        for number in self._lacking(runs):
-            self.journal.trial_started(self._begun(number, runs[number]))
+        for _, of_seed in groupby(numbered, key=lambda pair: pair[1].seed):
+            group = dict(of_seed)
+            norms = any(request.norms for request in group.values())
+            alike: dict[float, dict[int, Request]] = {}
+            for number, request in group.items():
+                first = float(request.schedule.values()[0])
+                alike.setdefault(first, {})[number] = request
+            for runs in alike.values():
+                yield self._piece(runs, min(group), norms=norms)
+
+    def _piece(self, runs: dict[int, Request], group: int, *, norms: bool) -> _Piece:
         crashed = {n for n, r in self.records.items() if r.state is TrialState.FAILED}
         together = {n: r for n, r in runs.items() if n not in crashed}
-        try:
-            for number, run in self._trained(together):
-                if number not in self.records:
-                    self._finish(number, runs[number], self._outcome(run))
-        except Exception as error:  # noqa: BLE001 - anything a model may raise; the job goes on
-            lacking = self._lacking(runs)
-            if len(together) == 1:
-                failed = {"state": TrialState.FAILED, "error": explained(error)}
-                self._finish(lacking[0], runs[lacking[0]], failed)
-                return
-            for number in lacking:
-                self._train({number: runs[number]})
+        return _Piece(lambda trainer: self._trained(trainer, together, norms), together, group)
 
-    def _trained(self, runs: dict[int, Request]) -> Iterator[tuple[int, Run]]:
+    def _alone(self, numbered: Sequence[tuple[int, Request]], train: Training) -> Iterator[_Piece]:
+        for number, request in numbered:
+            yield _Piece(
+                lambda trainer, n=number, r=request: iter([(n, train(trainer, r))]),  # type: ignore[misc]
+                {number: request},
+                number,
+            )
+
+    def _trained(
+        self, trainer: Task | Trainer, runs: dict[int, Request], norms: bool
+    ) -> Iterator[tuple[int, Run]]:
         numbers, requests = list(runs), list(runs.values())
         together = train_together(
-            self.task,
+            trainer,
             [request.schedule.values() for request in requests],
             requests[0].seed,
             test=requests[0].phase is Stage.CONFIRM,
-            norms=any(request.norms for request in requests),
+            norms=norms,
             target=self.spec.objective.target,
         )
         for position, run in together:
             yield numbers[position], run
+
+    def _take(self, event: Event, waiting: deque[_Piece]) -> None:
+        """Write down what happened to a piece."""
+        piece: _Piece = event.work
+        match event:
+            case Began():
+                for number in self._lacking(piece.runs):
+                    self.journal.trial_started(self._begun(number, piece.runs[number]))
+            case Gave(value=(number, run)) if number not in self.records:
+                self._finish(number, piece.runs[number], self._outcome(run))
+            case Ended(error=error) if error:
+                self._failed(piece, error, waiting)
+
+    def _failed(self, piece: _Piece, error: Exception, waiting: deque[_Piece]) -> None:
+        """A run that raises takes none of the others with it: each that lacks is made alone."""
+        lacking = self._lacking(piece.runs)
+        if len(piece.runs) == 1:
+            [(number, request)] = piece.runs.items()
+            self._finish(number, request, {"state": TrialState.FAILED, "error": explained(error)})
+            return
+        norms = any(request.norms for request in piece.runs.values())
+        alone = [self._piece({n: piece.runs[n]}, piece.group, norms=norms) for n in lacking]
+        waiting.extendleft(reversed(alone))
 
     def _begun(self, number: int, request: Request) -> TrialRecord:
         return TrialRecord(
@@ -168,12 +211,21 @@ class Runs:
         return record
 
     def _give_up_if_hopeless(self) -> None:
-        states = [record.state for record in self.records.values()]
-        if TrialState.COMPLETE not in states and states.count(TrialState.FAILED) >= HOPELESS:
-            raise NothingTrainedError(self.why_nothing_trained())
+        """Looks at them in the order of their numbers, whatever the order in which they end."""
+        seen = list[TrialRecord]()
+        for number in sorted(self.records.keys() | self._wanted):
+            record = self.records.get(number)
+            if record is None or record.state is TrialState.COMPLETE:
+                return
+            seen.append(record)
+            if [r.state for r in seen].count(TrialState.FAILED) >= HOPELESS:
+                raise NothingTrainedError(_why_nothing_trained(seen))
 
     def _progress(self, phase: Stage) -> Progress:
-        sign, longest = self.spec.objective.sign, self.spec.search.longest(self.task.total_steps)
+        sign, longest = (
+            self.spec.objective.sign,
+            self.spec.search.longest(self.runner.trainer.total_steps),
+        )
         whole = [
             sign * record.value
             for record in self.records.values()
@@ -186,3 +238,11 @@ class Runs:
             budget=self.spec.search.budget.full_runs,
             best=sign * min(whole) if whole else None,
         )
+
+
+def _why_nothing_trained(records: Sequence[TrialRecord]) -> str:
+    if not records:
+        return "the budget (full_runs or max_minutes) was spent before a run could start"
+    reasons = [r.error for r in records if r.error]
+    last = f"; the last: {reasons[-1].code}: {reasons[-1].message}" if reasons else ""
+    return f"none of {len(records)} runs trained to its end{last}"

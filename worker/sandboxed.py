@@ -3,7 +3,7 @@
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -28,11 +28,29 @@ from worker.sources.libraries import below_root
 def trained_in(rules: Rules, spec: JobSpec, device: torch.device) -> Iterator[SandboxedTask | None]:
     """The job's task in a sandbox, or None where it is trained in this process.
 
+    Raises:
+        CodeError: the rules do not allow the job's code; or see `SandboxedTask`.
+        JobFailedError: the code is not there, or has changed; or the data cannot be read.
+    """
+    with starter(rules, spec, device) as start:
+        if start is None:
+            yield None
+            return
+        with start() as task:
+            yield task
+
+
+@contextlib.contextmanager
+def starter(
+    rules: Rules, spec: JobSpec, device: torch.device
+) -> Iterator[Callable[[], SandboxedTask] | None]:
+    """What starts a sandbox with the job's task, or None where the job needs none.
+
     Uploaded code is always in a sandbox; what the operator listed, as all that is built in, where
     `sandbox` is on.
 
     Raises:
-        CodeError: the rules do not allow the job's code; or see `SandboxedTask`.
+        CodeError: the rules do not allow the job's code.
         JobFailedError: the code is not there, or has changed; or the data cannot be read.
     """
     _check_allowed(rules, spec)
@@ -51,7 +69,8 @@ def trained_in(rules: Rules, spec: JobSpec, device: torch.device) -> Iterator[Sa
             gpu=device.type == "cuda",
         )
         wanted = rules.walls if uploaded else ""
-        with SandboxedTask(
+        yield partial(
+            SandboxedTask,
             spec,
             start,
             str(device),
@@ -59,8 +78,7 @@ def trained_in(rules: Rules, spec: JobSpec, device: torch.device) -> Iterator[Sa
             project=project,
             data_root=Settings().data_root if files else None,
             wanted=wanted,
-        ) as task:
-            yield task
+        )
 
 
 def _check_allowed(rules: Rules, spec: JobSpec) -> None:

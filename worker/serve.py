@@ -1,8 +1,8 @@
 """The other end of a remote task: builds it, and answers one question after another.
 
-What is asked: `describe`, `one_sweep`, `train_together` (one answer for each run, as it ends),
-`compared`, `compare`. An answer carries the number of its question; where the model raised, there
-is a `failure` in its place, and nothing further for that question.
+What is asked: `describe`, `memory`, `one_sweep`, `train_together` (one answer for each run, as it
+ends), `compared`, `compare`. An answer carries the number of its question; where the model raised,
+there is a `failure` in its place, and nothing further for that question.
 """
 
 import json
@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import TypeAdapter
 
 from lrtuner.job import JobSpec
@@ -122,6 +123,14 @@ def _describe(task: Task, _asked: Asked) -> Answers:
     }
 
 
+def _memory(task: Task, _asked: Asked) -> Answers:
+    if task.device.type != "cuda":
+        yield {"peak": 0, "free": 0}
+        return
+    free, _ = torch.cuda.mem_get_info(task.device)
+    yield {"peak": torch.cuda.max_memory_reserved(task.device), "free": free}
+
+
 def _one_sweep(task: Task, asked: Asked) -> Answers:
     yield one_sweep(task, asked["rates"], asked["seed"]).model_dump(mode="json")
 
@@ -151,6 +160,7 @@ def _compare(task: Task, asked: Asked) -> Answers:
 
 _ANSWERS: dict[str, Callable[[Task, Asked], Answers]] = {
     "describe": _describe,
+    "memory": _memory,
     "one_sweep": _one_sweep,
     "train_together": _train_together,
     "compared": _compared,

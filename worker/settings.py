@@ -1,6 +1,7 @@
 """Settings of a worker: environment variables with the prefix LRTUNER_."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -48,10 +49,25 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(
         default=0.5, gt=0, le=60, description="How often an idle worker looks for a job."
     )
+    slots: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+        default="auto",
+        description="How many runs of a job are trained at a time, each in a process of its own "
+        "with one thread. auto: one for each core that is free for this worker, and one on a GPU.",
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        description="How many workers share the machine: `auto` slots are divided by them. "
+        "`lrtuner serve --workers` sets it.",
+    )
+    runner: Literal["local"] = Field(
+        default="local", description="Who trains: local is processes on the worker's machine."
+    )
     memory_limit_mb: int | None = Field(
         default=None,
         ge=256,
-        description="Most memory (data, MiB) of a job's process; no limit by default.",
+        description="Most memory (data, MiB) of a job's process and of each slot; no limit by "
+        "default.",
     )
     max_dataset_mb: int = Field(
         default=8192,

@@ -61,6 +61,7 @@ def serve(
     settings = environment()
     if host in _LOOPBACK:  # elsewhere only the operator knows under which address it is reached
         settings.setdefault("LRTUNER_PUBLIC_URL", _url(host, port))
+    settings["LRTUNER_WORKERS"] = str(workers)  # which share the cores among them
     supervisor = Supervisor(_commands(host, port, workers), env=settings)
     if exit_with_parent:
         stop_with_parent(supervisor.inbox)

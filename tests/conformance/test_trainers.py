@@ -1,4 +1,4 @@
-"""What every trainer does: in this process or in a sandbox, the same job gives the same bytes."""
+"""What every trainer does: in this process, a slot or a sandbox, one job gives the same bytes."""
 
 import json
 from functools import partial
@@ -14,9 +14,12 @@ from worker import trainer
 from worker.device import prepare
 from worker.failure import explained
 from worker.range_test import one_sweep, run_range_test
+from worker.remote import RemoteTask
+from worker.runners.slot import Slot
 from worker.sandbox.limits import Limits
 from worker.sandbox.process import Sandbox
 from worker.sandbox.trainer import SandboxedTask
+from worker.serve import ordered
 from worker.task import make_task
 from worker.training import full_cost, train
 
@@ -35,7 +38,12 @@ TOO_FEW = spec_of(
 )
 
 
-WAYS = ["in this process", "in a sandbox", pytest.param("code", marks=pytest.mark.slow)]
+WAYS = [
+    "in this process",
+    "in a slot",
+    "in a sandbox",
+    pytest.param("code", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -45,6 +53,10 @@ def both(request, tmp_path_factory):
     if request.param == "in this process":
         here = make_task(SPEC, CPU)
         yield here, here
+        return
+    if request.param == "in a slot":
+        with RemoteTask(SPEC, partial(Slot, ordered(SPEC))) as remote:
+            yield remote, make_task(SPEC, CPU)
         return
     folder = None if request.param == "in a sandbox" else tmp_path_factory.mktemp("code")
     spec = SPEC if folder is None else CODE_SPEC
@@ -163,5 +175,5 @@ def test_the_walls_are_in_the_environment(task, here):
     pipeline.task = task
     pipeline.run()
     [found] = [Environment.model_validate(data) for kind, data in told if kind == "environment"]
-    assert bool(found.walls) == (task is not here)
+    assert bool(found.walls) == isinstance(task, SandboxedTask)
     assert json.dumps(found.walls)

@@ -12,6 +12,7 @@ from lrtuner.trunks import prefix_tree
 from tests.worker.conftest import ListJournal, spec_of, task_of
 from worker import runs as module
 from worker.planner import Request
+from worker.runners.runner import InTurn
 from worker.runs import HOPELESS, Runs
 from worker.training import train
 
@@ -43,7 +44,8 @@ def request(cooldown=20, seed=1, **changes):
 def runs_of(journal=None, records=(), charged=0.5, spec=SPEC):
     journal = journal or ListJournal()
     by_number = {record.number: record for record in records}
-    return Runs(spec, TASK, journal, charged=charged, records=by_number), journal
+    runs = Runs(spec, InTurn(TASK), journal, charged=charged, records=by_number)
+    return runs, journal
 
 
 def always():
@@ -121,8 +123,6 @@ def test_numbers_go_on_from_one_call_to_the_next():
 def test_what_is_recorded_is_not_made_again(whole):
     records, _, _ = whole
     runs, journal = runs_of(records=records)
-    assert runs.recorded(5)
-    assert not runs.recorded(6)
     assert runs.make(GROUP, never) == records
     assert (journal.started, journal.trials) == ([], [])
     assert runs.spent == whole[1].spent
@@ -251,6 +251,28 @@ def test_a_job_without_hope_ends_again_when_it_is_resumed(failing):
     assert [t.number for t in journal.trials] == [2]
 
 
+class Backwards(InTurn):
+    """What runs at the same time may end in any order."""
+
+    def make(self, waiting, goes_on):
+        waiting.reverse()
+        return super().make(waiting, goes_on)
+
+
+def test_the_order_in_which_runs_end_is_not_seen_in_the_records(whole):
+    backwards = Runs(SPEC, Backwards(TASK), ListJournal(), charged=0.5, records={})
+    assert timeless(backwards.make(GROUP, always)) == timeless(whole[0])
+    assert backwards.spent == whole[1].spent
+
+
+def test_a_run_that_completes_out_of_turn_does_not_save_a_job_without_hope(failing):
+    failing |= {n: ValueError("bad layer") for n in range(10, 20)}
+    runs = Runs(SPEC, Backwards(TASK), ListJournal(), charged=0.5, records={})
+    asked = [request(n, seed=n) for n in (10, 11, 12, 25)]
+    with pytest.raises(NothingTrainedError, match=r"none of 3 runs"):
+        runs.make(asked, always)
+
+
 def test_a_diverged_run_is_a_result_and_no_failure():
     runs, _ = runs_of()
     wild = [request(20, seed=n, schedule=schedule(20, peak=1e6)) for n in range(4)]
@@ -305,27 +327,27 @@ def test_the_best_is_of_runs_over_the_longest_horizon():
 
 
 def test_a_run_that_is_trained_in_its_own_way_has_its_number_too(whole):
-    def own():
-        return train(TASK, schedule(20).values().tolist(), 1)
+    def own(task, asked):
+        return train(task, asked.schedule.values().tolist(), asked.seed)
 
     runs, journal = runs_of()
     runs.make([request(30)], always)
-    record = runs.make_by(request(20, purpose="comparison"), own)
+    [record] = runs.make([request(20, purpose="comparison")], always, own)
     assert (record.number, record.purpose) == (1, "comparison")
     assert record.value == whole[0][1].value
     assert (journal.started, len(journal.trials)) == ([0, 1], 2)
     assert runs.make([request(10)], always)[0].number == 2
     again, journal = runs_of(records=runs.all)
     again.make([request(30)], never)
-    assert again.make_by(request(20, purpose="comparison"), never) == record
+    assert again.make([request(20, purpose="comparison")], never, own) == [record]
     assert journal.started == []
 
 
 def test_a_run_of_its_own_that_raises_is_told_of():
-    def broken():
+    def broken(_task, _asked):
         raise ValueError("no such optimizer")
 
     runs, _ = runs_of()
     runs.make([request(30)], always)
-    record = runs.make_by(request(20), broken)
+    [record] = runs.make([request(20)], always, broken)
     assert (record.state, record.error.code) == (TrialState.FAILED, "raised")

@@ -26,10 +26,11 @@ class Pipe:
 
     Args:
         end: one of a pair of connected sockets.
+        largest: bytes of the largest message that is sent.
     """
 
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
+    def __init__(self, end: socket.socket, largest: int = LARGEST) -> None:
+        self._end, self._largest = end, largest
 
     def send(self, message: dict[str, Any], deadline: float | None = None) -> None:
         """Send one message.
@@ -40,12 +41,14 @@ class Pipe:
             OSError: the other end is gone.
         """
         body = json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
-        if len(body) > LARGEST:
-            raise ValueError(f"a message of {len(body)} bytes; the most is {LARGEST}")
+        if len(body) > self._largest:
+            raise ValueError(f"a message of {len(body)} bytes; the most is {self._largest}")
         self._until(deadline)
         self._end.sendall(_LENGTH.pack(len(body)) + body)
 
-    def receive(self, deadline: float | None = None, *, largest: int = LARGEST) -> dict[str, Any]:
+    def receive(
+        self, deadline: float | None = None, *, largest: int | None = None
+    ) -> dict[str, Any]:
         """The next message.
 
         Raises:
@@ -54,6 +57,7 @@ class Pipe:
             EOFError: the other end is gone.
         """
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size, deadline))
+        largest = self._largest if largest is None else largest
         if length > largest:
             raise ProtocolError(f"a message of {length} bytes; at most {largest} are allowed")
         return _parsed(self._read(length, deadline))
