@@ -1,6 +1,6 @@
 """What our parts cost, each against the plainest way to do the same.
 
-    python -m benchmarks.overhead [--only training|loader|values|slots ...] [--rounds 7]
+    python -m benchmarks.overhead [--only training|loader|values|slots|ray ...] [--rounds 7]
                                   [--json FILE] [--job FILE.json ...]
 
 training: the trial loop against a training loop as one writes it by hand: same model, same updates.
@@ -21,6 +21,9 @@ slots: two slots against one, on the CPU: so many times the runs per second, and
 fast a whole job, which one slot trains in its own process. At least 1.6 is the goal of the first,
 on two cores that nothing else uses.
 
+ray (not unless asked for): two slots on the Ray cluster at LRTUNER_RAY_ADDRESS against two of this
+machine, runs per second. Start a node of it here, see the README; no goal.
+
 Rounds alternate between the two; a ratio is the median over rounds of ours / reference.
 """
 
@@ -39,7 +42,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.slots import measure_job, measure_throughput
+from benchmarks.slots import measure_job, measure_ray, measure_throughput
 from lrtuner.budget import evaluation_steps
 from lrtuner.integrations.torch import scheduler
 from lrtuner.job import JobSpec
@@ -235,7 +238,10 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--only", choices=PARTS, action="append", help="a part to run (default: all of them)"
+        "--only",
+        choices=(*PARTS, "ray"),
+        action="append",
+        help="a part to run (default: all but ray)",
     )
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds (default 7)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
@@ -263,6 +269,9 @@ def main() -> None:
             "runs per second", measure_throughput(rounds), "seconds", "7.2f"
         )
         figures["a whole job"] = _shown("a whole job", measure_job(rounds), "seconds", "7.2f")
+    if "ray" in asked:
+        print(f"{'Ray / this machine':>40}  median  lowest  highest  seconds")
+        figures["on Ray"] = _shown("runs per second", measure_ray(rounds), "seconds", "7.2f")
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -22,6 +22,7 @@ from worker.runners.pool import Pool
 from worker.runners.runner import InTurn, Runner, Work
 from worker.runners.slot import Slot
 from worker.serve import ordered
+from worker.settings import Settings
 from worker.task import Task
 from worker.trainer import Trainer, train
 from worker.training import Run
@@ -49,6 +50,22 @@ def measure_throughput(rounds: int) -> dict[str, float]:
             return _times_as_fast(partial(_trained, one), partial(_trained, two), rounds)
         finally:
             two.close()
+
+
+def measure_ray(rounds: int) -> dict[str, float]:
+    """Runs per second of two slots on a Ray cluster over two of this machine, all started."""
+    from worker.runners import cluster, ray  # noqa: PLC0415 - an extra
+
+    spec = JobSpec.model_validate(JOB)
+    cluster.connect(Settings().ray_address)
+    with (
+        local(Rules(), spec, CPU, 2) as here,
+        ray.on_cluster(Rules(), spec, CPU, 2) as there,
+    ):
+        assert here, "two slots are processes of their own"
+        for runner in (here, there):
+            _trained(runner)
+        return _times_as_fast(partial(_trained, here), partial(_trained, there), rounds)
 
 
 def measure_job(rounds: int) -> dict[str, float]:

@@ -233,7 +233,7 @@ def download(
     ] = None,
 ) -> None:
     """Download the recommended schedule: of a job, or the latest of a name."""
-    labels = dict(_label(each) for each in metadata or ())
+    labels = labels_of(metadata)
     if latest is (job_id is not None):
         raise InvalidInputError("give either a JOB_ID or --latest")
     if latest is not bool(name is not None or labels):
@@ -297,13 +297,6 @@ def _from_cache(job: Job) -> str:
     name = f" ({clean(job.name)})" if job.name else ""
     when = clean(job.finished_at or "before")
     return f"answered from the cache: job {job.id}{name} of {when} (--no-cache asks anew)"
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not (key and separator):
-        raise InvalidInputError(f"--metadata {text}: it must look like KEY=VALUE")
-    return key, value
 
 
 def _filename(format: str) -> str:

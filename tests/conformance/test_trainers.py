@@ -47,7 +47,6 @@ WAYS = [
     pytest.param("code", marks=pytest.mark.slow),
     pytest.param("in a sandbox on a node", marks=pytest.mark.ray),
 ]
-WITHOUT_WALLS = {"in this process", "in a slot"}
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -173,6 +172,7 @@ def _job(task):
 
 
 def test_the_walls_are_in_the_environment(task, request):
+    way = request.node.callspec.params["both"]
     told = []
 
     class Journal(ListJournal):
@@ -184,5 +184,6 @@ def test_the_walls_are_in_the_environment(task, request):
     pipeline.task = task
     pipeline.run()
     [found] = [Environment.model_validate(data) for kind, data in told if kind == "environment"]
-    assert bool(found.walls) == (request.node.callspec.params["both"] not in WITHOUT_WALLS)
+    walled = isinstance(task, SandboxedTask) or "on a node" in way
+    assert bool(found.walls) == walled
     assert json.dumps(found.walls)

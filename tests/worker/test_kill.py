@@ -172,7 +172,7 @@ def test_killed_within_a_generation_or_a_pair_it_resumes_to_the_same_bytes(memor
 
 def test_killed_again_and_again_it_resumes_to_the_same_bytes(memory):
     history = None
-    for at in (30, 9, 4, 12, 7):
+    for at in (22, 9, 4, 10, 5):
         history = killed("pairs", at, history)
     check_resumed("pairs", history)
 

@@ -3,12 +3,14 @@
 import os
 import signal
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from lrtuner.lifecycle import JobStatus, TrialState
 from lrtuner.store import queue
+from tests.worker import test_loop
 from tests.worker.test_loop import (
     ENDLESS,
     LONG,
@@ -18,7 +20,6 @@ from tests.worker.test_loop import (
     recommendation_of,
     submit,
     trials_of,
-    until,
     worker_of,
     worker_process,
     working,
@@ -26,6 +27,9 @@ from tests.worker.test_loop import (
 from worker.process import Child
 
 pytestmark = pytest.mark.slow
+
+until = partial(test_loop.until, patience=300.0)
+"""Three processes import torch one after another."""
 
 
 def descendants(pid):
