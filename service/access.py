@@ -7,14 +7,14 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
 
 from lrtuner.keys import Scope, key_id_of, matches
-from lrtuner.store import keys, reading
 from lrtuner.store.keys import KeyRow
-from service.dependencies import JOB_ID, SettingsDep, StorageDep
+from service.dependencies import JOB_ID, SettingsDep
 from service.problem import ProblemError
+from service.remembered import Remembered, Standing
 from service.settings import Auth, Settings
-from service.storage import Storage
 
 Scopes = frozenset[Scope]
 
@@ -79,7 +79,7 @@ def needed_scope(method: str, path: str) -> Scope | None:
     return Scope.CODE if path.startswith("/v1/code") else Scope.SUBMIT
 
 
-def granted(request: Request, storage: StorageDep, settings: SettingsDep) -> Caller:
+async def granted(request: Request, settings: SettingsDep) -> Caller:
     """Who sent the request, once it is certain that it may ask this endpoint, and for this job.
 
     Every endpoint depends on it, before anything of the request is looked at.
@@ -91,9 +91,17 @@ def granted(request: Request, storage: StorageDep, settings: SettingsDep) -> Cal
     needed = needed_scope(request.method, request.scope["route"].path)
     if needed is None:
         return Caller(frozenset())
-    caller = _caller(request, storage, settings)
+    remembered: Remembered = request.app.state.remembered
+    text = _sent_key(request)
+    key_id = key_id_of(text) if text is not None else None
+    standing = remembered.standing(key_id)
+    if standing is None:
+        standing = await run_in_threadpool(remembered.look_up, key_id)
+    caller = _caller(request, settings, text, standing)
+    if caller.key and not caller.key.used_lately:
+        await run_in_threadpool(remembered.touch, caller.key.id)
     require_scope(caller, needed)
-    _require_own(request.path_params.get("job_id"), caller, storage)
+    await _require_own(request.path_params.get("job_id"), caller.sees, remembered)
     return caller
 
 
@@ -120,21 +128,17 @@ def is_local(host: str | None) -> bool:
         return False
 
 
-def _require_own(job_id: str | None, caller: Caller, storage: Storage) -> None:
+async def _require_own(job_id: str | None, team: str | None, remembered: Remembered) -> None:
     """Let a job of another team be as one that does not exist, at every endpoint there is."""
-    if job_id is None or caller.sees is None or not re.fullmatch(JOB_ID, job_id):
+    if job_id is None or team is None or not re.fullmatch(JOB_ID, job_id):
         return
-    with storage.reading() as connection:
-        reading.require_job(connection, job_id, team=caller.sees)
+    if not remembered.is_own(team, job_id):
+        await run_in_threadpool(remembered.require_own, team, job_id)
 
 
-def _caller(request: Request, storage: Storage, settings: Settings) -> Caller:
-    text = _sent_key(request)
-    key_id = key_id_of(text) if text is not None else None
-    with storage.reading() as connection:
-        row = keys.find_key(connection, key_id) if key_id else None
-        is_open = row is None and not keys.has_keys(connection)
-    if is_open and _needs_no_key(request, settings):
+def _caller(request: Request, settings: Settings, text: str | None, standing: Standing) -> Caller:
+    row = standing.key
+    if standing.is_open and _needs_no_key(request, settings):
         return Caller(EVERYTHING)
     if text is None:
         raise _unauthorized(f"An API key is needed: {_HOW}.")
@@ -142,9 +146,6 @@ def _caller(request: Request, storage: Storage, settings: Settings) -> Caller:
         raise _unauthorized(f"The API key is not one of this service: {_HOW}.", invalid=True)
     if row.status != "active":
         raise _unauthorized(f"The API key {row.id} is {row.status}.", invalid=True)
-    if not row.used_lately:
-        with storage.writing() as connection:
-            keys.touch_key(connection, row.id)
     scopes = frozenset(map(Scope, row.scopes))
     return Caller(EVERYTHING if Scope.ADMIN in scopes else scopes, row)
 

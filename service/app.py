@@ -21,6 +21,7 @@ from service.inspecting import INSPECTIONS_AT_ONCE
 from service.middleware import BodyLimit, RequestContext, Streams
 from service.monitoring import HttpMetrics, QueueCollector
 from service.openapi import DESCRIPTION, describer
+from service.remembered import Remembered
 from service.routes import ROUTERS, code, datasets
 from service.routes.evidence import event_chunk
 from service.settings import Settings
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None, *, on_loopback: bool = False) -
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     database = open_database(app.state.settings.database_url)
     app.state.storage = Storage(database)
+    app.state.remembered = Remembered(app.state.storage)
     app.state.registry.register(QueueCollector(app.state.storage))
     app.state.inspections = CapacityLimiter(INSPECTIONS_AT_ONCE)
     app.state.watcher = Watcher(app.state.storage, event_chunk)

@@ -1,4 +1,7 @@
-"""What an endpoint can ask for: the database, the settings, an id, a page of something."""
+"""What an endpoint can ask for: the database, the settings, an id, a page of something.
+
+Dependencies that only look something up are `async`: the framework sends others to a thread.
+"""
 
 from typing import Annotated, Any
 
@@ -46,13 +49,13 @@ def parameter_error(name: str, reason: str) -> PydanticCustomError:
     )
 
 
-def storage(request: Request) -> Storage:
+async def storage(request: Request) -> Storage:
     """The database, opened when the service started."""
     found: Storage = request.app.state.storage
     return found
 
 
-def settings(request: Request) -> Settings:
+async def settings(request: Request) -> Settings:
     """The settings that the service was started with."""
     found: Settings = request.app.state.settings
     return found

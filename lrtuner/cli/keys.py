@@ -118,7 +118,7 @@ def list_keys(as_json: AsJson = False) -> None:
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `list` shows it.")],
 ) -> None:
-    """End a key at once and for good."""
+    """End a key within a second, and for good."""
     with _database() as (database, keys), database.writing() as connection:
         keys.revoke_key(connection, key_id)
     say(f"{key_id} is revoked")

@@ -76,10 +76,9 @@ def download_recommendation(
     `format=json` is the file exactly as it was published; `GET /v1/exports` lists the formats.
     """
     with storage.reading() as connection:
-        job = reading.get_job(connection, job_id)
         published = reading.get_recommendation(connection, job_id)
-    if published is None:
-        raise not_ready(job, "recommendation")
+        if published is None:
+            raise not_ready(reading.get_job(connection, job_id), "recommendation")
     caching = _CACHING.get(wanted.format, "private, no-cache")
     return _file(request, published, wanted.format, {"Cache-Control": caching})
 

@@ -5,7 +5,6 @@ import functools
 import json
 import re
 import shutil
-import socket
 import threading
 
 import anyio.from_thread
@@ -16,11 +15,14 @@ import uvicorn
 from lrtuner.document import ScheduleDocument
 from lrtuner.lifecycle import Stage
 from lrtuner.store import open_database, queue
-from service.__main__ import Server
+from service import remembered
+from service.__main__ import Server, listen
 from service.app import create_app
 from service.openapi import SMALLEST_JOB
 from service.settings import Settings
 from tests.searched import CONFIRM, ENVIRONMENT, SEARCH, range_test, trials
+
+remembered.KEY_SECONDS = 0.0  # a key that was changed from behind is another one at once
 
 
 class Checked:
@@ -125,7 +127,7 @@ def served(**settings):
     """The API on a real socket, and a client of it."""
     app = create_app(Settings(**settings), on_loopback=True)
     server = Server(uvicorn.Config(app, log_config=None))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         host, port = listener.getsockname()

@@ -221,14 +221,14 @@ def test_keys_end(api, made, store):
 def test_the_last_use_is_written_down_at_most_once_a_minute(api, made, store, monkeypatch):
     key = made(Scope.READ)
     touched = []
-    monkeypatch.setattr("service.access.keys.touch_key", lambda _c, key_id: touched.append(key_id))
+    monkeypatch.setattr(keys, "touch_key", lambda _c, key_id: touched.append(key_id))
     api.get("/v1/jobs", headers=bearer(key.text))
     assert touched == [key.id]
     monkeypatch.undo()
     api.get("/v1/jobs", headers=bearer(key.text))
     first = store.read(keys.find_key, key.id).last_used_at
     assert first is not None
-    monkeypatch.setattr("service.access.keys.touch_key", lambda _c, key_id: touched.append(key_id))
+    monkeypatch.setattr(keys, "touch_key", lambda _c, key_id: touched.append(key_id))
     api.get("/v1/jobs", headers=bearer(key.text))
     assert touched == [key.id]
 

@@ -10,7 +10,7 @@ import sys
 import httpx
 import pytest
 
-from service.__main__ import main
+from service.__main__ import listen, main
 from service.openapi import SMALLEST_JOB
 
 MIB = 1024 * 1024
@@ -138,3 +138,12 @@ def test_what_does_not_work_is_said_in_one_line(
     assert message in said
     assert len(said.splitlines()) == 1
     assert "secret" not in said
+
+
+def test_a_body_does_not_wait_until_its_head_was_acknowledged():
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
