@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 
 import pytest
 import sqlalchemy as sa
@@ -52,6 +53,30 @@ def rows_of(database, job_id):
         return {table.name: of(connection, table) for table in tables}
 
 
+def stop_between_writes(database, pid):
+    """Not within a transaction, whose lock would keep others out as long as it stands still."""
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        if not is_locked(database):
+            return
+        os.kill(pid, signal.SIGCONT)
+
+
+def is_locked(database):
+    if database.url.get_backend_name() == "sqlite":
+        other = sqlite3.connect(database.url.database, timeout=0, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE").close()
+        except sqlite3.OperationalError:
+            return True
+        finally:
+            other.close()
+        return False
+    held = sa.text("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")
+    with database.reading() as connection:
+        return connection.scalar(held) > 0
+
+
 @pytest.mark.parametrize(
     "fence",
     [True, pytest.param(False, marks=pytest.mark.slow)],
@@ -62,7 +87,7 @@ def test_a_worker_that_stood_still_stores_nothing_and_goes_on(database, database
     start = () if fence else ("-c", WITHOUT_FENCE)
     with worker_process(database_url, *start) as zombie:
         until(lambda: "environment" in [event.kind for event in events_of(database, job_id)])
-        os.kill(zombie.pid, signal.SIGSTOP)
+        stop_between_writes(database, zombie.pid)
         [child] = children_of(zombie.pid)
         until(lambda: not is_alive(child))  # it has said all that it had to say
         assert job_of(database, job_id).status is JobStatus.RUNNING
