@@ -133,7 +133,7 @@ def _exercise(stack: Stack) -> None:
     until(lambda: _healthy(stack, "worker") == 1, 120, "the worker is healthy")
     _check_containers(stack)
 
-    job_id = stack.ask("/v1/jobs", JOB)["id"]
+    job_id = stack.ask("/v1/jobs?cache=false", JOB)["id"]
     say(f"submitted {job_id}")
     _await_trials(stack, job_id, more=2)
     stack.compose("up", "--detach", "--no-recreate", "--scale", "worker=3")
