@@ -46,7 +46,8 @@ def byte_range(text: str, size: int) -> range | None:
         return None
     if not match[1]:
         return range(max(0, size - int(match[2])), size)
-    first, last = int(match[1]), int(match[2] or size)
+    first = int(match[1])
+    last = int(match[2]) if match[2] else max(first, size)
     if last < first:
         return None
     return range(min(first, size), min(last + 1, size))

@@ -162,6 +162,8 @@ def list_jobs(
     if name is not None:
         conditions.append(jobs.c.name == name)
     before = None if after is None else _read_cursor(after)
+    if status == []:
+        return Page([], None)
     newest = [
         _newest([*conditions, *each], metadata or {}, before=before, limit=limit + 1)
         for each in ([[jobs.c.status == one] for one in status] if status else [[]])

@@ -121,7 +121,7 @@ def test_a_worker_writes_by_these_verbs_alone():
     named = set(re.findall(r"\bqueue\.([a-z_]+)", text))
     assert named <= set(VERBS) | {"claim", "reap"}
     imported = re.findall(r"^\s*from lrtuner\.store(\S*) import (.+)$", text, re.MULTILINE)
-    allowed = {"Claim", "Database", "open_database", "queue", "reading", "is_current"}
+    allowed = {"Claim", "Database", "open_database", "queue", "reading", "is_migrated"}
     assert {name.strip() for _, names in imported for name in names.split(",")} <= allowed
     assert "import lrtuner.store" not in text
 

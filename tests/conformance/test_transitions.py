@@ -9,6 +9,20 @@ from lrtuner.lifecycle import TRANSITIONS, JobStatus
 from lrtuner.store import migrate, queue, reading
 from lrtuner.store.tables import jobs, recommendations
 
+_TABLES = {
+    "jobs_change_as_allowed": "jobs",
+    "attempts_only_grow": "jobs",
+    "recommendations_stay": "recommendations",
+}
+
+
+def without_triggers(connection):
+    """Take them away."""
+    on = " ON {}" if connection.dialect.name == "postgresql" else ""
+    for name, table in _TABLES.items():
+        connection.exec_driver_sql(f"DROP TRIGGER {name}{on.format(table)}")
+
+
 ALLOWED = {(source, target) for source, targets in TRANSITIONS.items() for target in targets}
 
 
@@ -93,18 +107,14 @@ def test_a_refused_change_takes_its_whole_transaction_back(store):
     assert [job.id for job in store.read(reading.list_jobs, limit=9).items] == [job_id]
 
 
-def test_without_the_triggers_all_of_this_would_be_possible(store, database_url):
+def test_without_the_triggers_all_of_this_would_be_possible(store):
     """The control: nothing else stands in the way."""
     job_id, _ = store.job_in(JobStatus.SUCCEEDED)
-    migrate.downgrade(database_url, "0005")
+    store.do(without_triggers)
     for target in JobStatus:
         put(store, job_id, status=target, attempt=0)
         assert store.job(job_id).status is target
     store.do(lambda c: c.execute(recommendations.update().values(document="[]")))
-    put(store, job_id, status=JobStatus.SUCCEEDED, attempt=1)
-    migrate.upgrade(database_url)
-    with pytest.raises(sa.exc.IntegrityError):
-        put(store, job_id, status=JobStatus.RUNNING)
 
 
 def triggers(store):

@@ -86,7 +86,7 @@ BAD = [
     ("metadata", {"a": 1}, "valid string"),
     ("metadata", {"a": "x\x00y"}, "printable"),
     ("name", "a\nb", "printable"),
-    ("webhook", {"url": "http://example.org"}, "None"),
+    ("webhook", {"url": "ftp://example.org"}, "https://"),
     ("colour", "red", "Extra inputs"),
 ]
 

@@ -57,21 +57,6 @@ def test_events_are_paged(client, store, limit):
     assert seen == [event.seq for event in store.events(job_id)]
 
 
-@pytest.mark.parametrize(
-    ("accept", "status_code"),
-    [
-        ("text/event-stream", 406),
-        ("text/event-stream, application/json;q=0.5", 200),
-        ("*/*", 200),
-        ("text/html", 200),
-    ],
-)
-def test_events_are_not_streamed(sqlite_client, accept, status_code):
-    job_id = sqlite_client.submit().json()["id"]
-    answer = sqlite_client.get(f"/v1/jobs/{job_id}/events", headers={"Accept": accept})
-    assert answer.status_code == status_code
-
-
 def test_trial_is_its_document_and_its_columns(client, trials):
     page = client.get(f"/v1/jobs/{trials}/trials?curves=true").json()
     assert [trial["number"] for trial in page["items"]] == list(range(6))

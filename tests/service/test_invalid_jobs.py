@@ -389,7 +389,7 @@ INVALID = {
         "100",
         ["380 steps"],
     ),
-    "webhook": ({"webhook": {"url": "http://x"}}, "/webhook", "http://x", ["null"]),
+    "webhook": ({"webhook": {"url": "ftp://x"}}, "/webhook/url", "ftp://x", ["https://"]),
     "text for a number": (
         {"training": {"batch_size": "64", "epochs": 3}},
         "/training/batch_size",

@@ -48,7 +48,7 @@ def test_unknown_path(sqlite_client, path):
     ("method", "path", "allowed"),
     [
         ("PUT", "/v1/jobs", "GET, POST"),
-        ("DELETE", "/v1/jobs/job_x", "GET"),
+        ("DELETE", "/v1/jobs/job_x", "GET, HEAD"),
         ("GET", "/v1/jobs/job_x/cancel", "POST"),
         ("POST", "/healthz", "GET"),
         ("POST", "/openapi.json", "GET, HEAD"),

@@ -126,7 +126,9 @@ def test_every_endpoint_with_every_scope_for_everybodys(service, method, path, s
                 continue
             with statements() as asked:
                 answer = asking.ask(client, scope, method, path, **values)
-            answers[whose] = (*seen(answer, values), asked)
+            # whether a key is looked up anew depends on how long ago it was looked up
+            told = [each for each in asked if "api_keys" not in each and each != "BEGIN"]
+            answers[whose] = (*seen(answer, values), told)
         assert answers["none"][0] == (404 if enough else 403)
         if scope is not Scope.ADMIN:
             assert answers["foreign"] == answers["none"]

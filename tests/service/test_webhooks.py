@@ -97,7 +97,7 @@ def test_no_error_of_the_database_repeats_a_secret(api, caplog, monkeypatch):
         )
         connection.execute(statement)
 
-    monkeypatch.setattr("service.routes.jobs.deliveries.subscribe", broken)
+    monkeypatch.setattr("service.submitting.deliveries.subscribe", broken)
     answer = api.submit(webhook=WEBHOOK)
     assert answer.status_code == 500
     assert "IntegrityError" in caplog.text
