@@ -111,7 +111,8 @@ def submit(
     runs in pairs with it, on seeds that nothing was chosen by. The exit code is 3 if the new one is
     worse: the 95 % interval of the difference excludes zero, or it did not train to its end. Where
     the pairs do not tell, that is a warning; with --strict it is 3 as well. The recommendation is
-    written either way: it is the schedule in use itself if nothing came out ahead of it.
+    written either way: it is the schedule in use itself if nothing came out ahead of it. Such a job
+    is never answered from the cache.
     """
     if not wait and (output is not None or timeout is not None):
         raise InvalidInputError("--output and --timeout need --wait")
@@ -130,7 +131,8 @@ def submit(
         spec = gate.into(spec)
     with _client() as client:
         try:
-            job = client.submit(spec, use_cache=not no_cache)
+            # what a gate asks for is a comparison made now, not the one of an earlier commit
+            job = client.submit(spec, use_cache=not (no_cache or gate))
         except ProblemError as error:
             if gate:
                 gate.explain(error)

@@ -57,6 +57,12 @@ def test_the_schedule_in_use_is_the_baseline_of_the_job(submit, service):
     assert load(sent["baseline"]).bare() == IN_USE
 
 
+def test_it_is_compared_anew(submit, service):
+    """An answer of an earlier commit says nothing of this one."""
+    submit()
+    assert service.queries[0] == {"cache": ["false"]}
+
+
 def test_a_config_is_sent_as_the_schedule_that_it_is(submit, service, tmp_path, config_file):
     full = config_file.read_text()
     (tmp_path / "old.json").write_text(full)
