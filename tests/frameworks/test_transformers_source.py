@@ -19,6 +19,7 @@ from tests.worker.conftest import (
     task_of,
 )
 from worker.device import environment
+from worker.runners.runner import InTurn
 from worker.snapshot import Subject, restored
 from worker.sources import transformers as built
 from worker.training import train
@@ -373,6 +374,7 @@ def test_versions_and_what_is_new_are_told_as_events(root):
     journal = ListJournal()
     pipeline = pipeline_of(spec_of(**ROWS["bert"]), journal)
     pipeline.work = task_of(**ROWS["bert"])
+    pipeline._runner = InTurn(pipeline.work)
     pipeline._tell_environment()
     (kind, told), (warned, note) = journal.events
     assert (kind, warned) == ("environment", "warning")
