@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, DontWrapMixin
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from lrtuner.errors import (
@@ -113,9 +114,10 @@ class Database:
             yield connection
 
     def close(self) -> None:
-        """Close every pooled connection."""
-        self._writer.dispose()
-        self._reader.dispose()
+        """Close every pooled connection, and what a thread still works with when it is done."""
+        for engine in (self._writer, self._reader):
+            sa.event.listen(engine.pool, "checkin", _close_instead)
+            engine.dispose()
 
     def __str__(self) -> str:
         return shown(self.url)
@@ -124,6 +126,11 @@ class Database:
 def shown(url: sa.URL) -> str:
     """The address without what may be secret in it: the password, and all options."""
     return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _close_instead(_connection: object, record: ConnectionPoolEntry) -> None:
+    """A connection that comes back to a disposed pool would stay open until it is forgotten."""
+    record.invalidate()
 
 
 @contextmanager

@@ -170,6 +170,15 @@ def test_a_database_without_free_connections(database):
         take_all()
 
 
+def test_a_connection_that_is_at_work_while_the_database_closes(database):
+    with database.reading() as connection:
+        raw = connection.connection.dbapi_connection
+        database.close()
+        assert connection.scalar(sa.select(sa.func.count()).select_from(jobs)) == 0
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+        raw.execute("SELECT 1")
+
+
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_connection_lost_in_a_transaction(store, postgres_server):
     def cut_off(connection):
