@@ -129,6 +129,14 @@ def database_url(request, tmp_path):
     _drop_database(server, name)
 
 
+POSTGRESQL_IS_SLOW = pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)],
+    indirect=True,
+)
+"""For what starts processes that train; each statement they make is tested on both databases."""
+
+
 @pytest.fixture
 def database(database_url):
     """A fresh, migrated database, opened."""

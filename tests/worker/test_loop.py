@@ -23,13 +23,14 @@ from lrtuner.job import JobSpec
 from lrtuner.lifecycle import JobStatus, Stage, TrialState
 from lrtuner.store import Database, queue, reading
 from lrtuner.store.tables import jobs
+from tests.conftest import POSTGRESQL_IS_SLOW
 from tests.worker.conftest import SMALL
 from worker.loop import MAX_CRASHES, MAX_DEATHS, Worker, pause
 from worker.process import Child
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 # long enough to be interrupted: some tenths of a second a run
 LONG = {
@@ -267,6 +268,7 @@ def test_a_child_killed_by_chance_costs_nothing(database, database_url):
     assert "process.restarted" in [e.kind for e in events_of(database, job_id)]
 
 
+@POSTGRESQL_IS_SLOW
 def test_a_run_that_kills_its_process_fails_and_the_job_goes_on(database, database_url):
     job_id = submit(database, **LONG)
     worker = worker_of(database, database_url)
@@ -278,6 +280,7 @@ def test_a_run_that_kills_its_process_fails_and_the_job_goes_on(database, databa
     assert "SIGKILL" in failed.document["error"]["message"]
 
 
+@POSTGRESQL_IS_SLOW
 def test_nothing_trains_on_after_kill_9_of_the_worker(database, database_url):
     job_id = submit(database, **ENDLESS)
     with worker_process(database_url) as process:
@@ -289,6 +292,7 @@ def test_nothing_trains_on_after_kill_9_of_the_worker(database, database_url):
         until(lambda: not any(map(is_alive, children)), patience=10)
 
 
+@POSTGRESQL_IS_SLOW
 def test_after_kill_9_of_the_worker_another_gives_the_same_recommendation(database, database_url):
     reference = submit(database, **LONG)
     worker_of(database, database_url).work_once()
@@ -313,6 +317,7 @@ def test_after_kill_9_of_the_worker_another_gives_the_same_recommendation(databa
     assert {t.attempt for t in after} == {1, 2}
 
 
+@POSTGRESQL_IS_SLOW
 def test_sigterm_hands_the_job_back_uncharged(database, database_url):
     job_id = submit(database, **LONG)
     with worker_process(database_url) as process:
@@ -328,6 +333,7 @@ def test_sigterm_hands_the_job_back_uncharged(database, database_url):
     assert job_of(database, job_id).status is JobStatus.SUCCEEDED
 
 
+@POSTGRESQL_IS_SLOW
 def test_a_worker_whose_lease_was_taken_over_stores_nothing_more(database, database_url):
     job_id = submit(database, **LONG)
     with working(worker_of(database, database_url)):
@@ -522,6 +528,7 @@ def test_without_a_database_for_longer_than_the_lease_the_child_is_killed(
     assert (job_of(database, job_id).status, job_of(database, job_id).attempts) == ("succeeded", 2)
 
 
+@POSTGRESQL_IS_SLOW
 def test_out_of_memory_is_contained_and_reported(database, database_url):
     huge = {"name": "mlp", "args": {"hidden": [40_000, 40_000]}}  # 6.4 GB of weights
     job_id = submit(database, model=huge)
@@ -539,6 +546,7 @@ def test_out_of_memory_is_contained_and_reported(database, database_url):
     assert found["status"] == "failed"
 
 
+@POSTGRESQL_IS_SLOW
 def test_a_spec_that_this_version_does_not_understand_fails_the_job(database, database_url):
     with database.writing() as connection:
         job_id = queue.enqueue(connection, spec={"model": "old"}, name=None, metadata={})

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from lrtuner.lifecycle import JobStatus
 from lrtuner.store import queue
 from lrtuner.store.tables import metadata
+from tests.conftest import POSTGRESQL_IS_SLOW
 from tests.worker.test_loop import (
     LONG,
     children_of,
@@ -77,6 +78,7 @@ def is_locked(database):
         return connection.scalar(held) > 0
 
 
+@POSTGRESQL_IS_SLOW
 @pytest.mark.parametrize(
     "fence",
     [True, pytest.param(False, marks=pytest.mark.slow)],
