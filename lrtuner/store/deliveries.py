@@ -30,6 +30,13 @@ MOST_AT_ONCE = 1000
 
 _LAST_EVENTS = {f"job.{status}" for status in FINISHED}
 
+# Built once: every change of a job asks for it.
+_WEBHOOK = (
+    sa.select(webhooks, jobs.c.team)
+    .join(jobs, jobs.c.id == webhooks.c.job_id)
+    .where(webhooks.c.job_id == sa.bindparam("job_id"))
+)
+
 
 @dataclass(frozen=True)
 class DeliveryRow:
@@ -81,12 +88,7 @@ def post(connection: sa.Connection, job_id: str, event: str) -> None:
 
     After the last event of a job its webhook is forgotten, and with it the secret.
     """
-    query = (
-        sa.select(webhooks, jobs.c.team)
-        .join(jobs, jobs.c.id == webhooks.c.job_id)
-        .where(webhooks.c.job_id == job_id)
-    )
-    webhook = connection.execute(query).one_or_none()
+    webhook = connection.execute(_WEBHOOK, {"job_id": job_id}).one_or_none()
     if webhook is None:
         return
     if event in webhook.events:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import selectors
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ CONNECT_TIMEOUT_SECONDS = 10
 #: A process that stops inside a transaction keeps its job's row locked, and a locked row is skipped
 #: by every claim. PostgreSQL ends such a session after this time.
 IDLE_TRANSACTION_SECONDS = 30
+
+#: A connection to PostgreSQL that was used within this time is there, if its end is.
+TRUSTED_SECONDS = 10
 
 _POSTGRESQL_DISK_FULL = "53100"
 
@@ -259,7 +263,6 @@ def _use_wal(connection: sqlite3.Connection, _record: object) -> None:
 def _open_postgresql(url: sa.URL) -> Database:
     engine = sa.create_engine(
         url,
-        pool_pre_ping=True,  # the first query after a database restart must not fail
         connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
         json_serializer=_dump_document,
         hide_parameters=True,
@@ -271,8 +274,42 @@ def _open_postgresql(url: sa.URL) -> Database:
         connection.execute(f"SET idle_in_transaction_session_timeout = '{timeout}'")
         connection.commit()
 
+    _ping_when_in_doubt(engine)
     reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return Database(url, engine, reader)
+
+
+def _ping_when_in_doubt(engine: sa.Engine) -> None:
+    """Have the first query after a restart of the database, or a long pause, not fail.
+
+    Asking before every transaction, as `pool_pre_ping` does, is a round trip for each of them. But
+    a server that goes away closes its connections, which is seen without asking it; and a network
+    that forgets a connection does so after minutes without use.
+    """
+
+    @sa.event.listens_for(engine, "checkin")
+    def remember(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        now = time.monotonic()
+        unused = now - record.info.get("used_at", now)
+        if unused < TRUSTED_SECONDS and not _has_news(connection):
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except connection.Error as error:
+            raise sa.exc.InvalidatePoolError from error
+
+
+def _has_news(connection: Any) -> bool:
+    """Whether the server has sent something that nobody asked for, or has hung up."""
+    if connection.closed:
+        return True
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.fileno(), selectors.EVENT_READ)
+        return bool(selector.select(timeout=0))
 
 
 def _dump_document(document: Any) -> str:

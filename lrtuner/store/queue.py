@@ -5,6 +5,7 @@ at all. Run verbs inside `Database.writing()`.
 """
 
 import base64
+import functools
 import secrets
 from typing import Any
 
@@ -24,7 +25,7 @@ from lrtuner.store.records import (
 )
 from lrtuner.store.tables import ACTIVE, events, job_metadata, jobs
 from lrtuner.store.transitions import Claim, move, write_event
-from lrtuner.store.turns import is_within_quota, next_turn, running_by_key
+from lrtuner.store.turns import has_room, next_turn, running_by_key, whose
 
 __all__ = [
     "Claim",
@@ -137,58 +138,67 @@ def claim(connection: sa.Connection, *, owner: str, lease_seconds: float) -> Cla
 
 def _taken(connection: sa.Connection, *, owner: str, lease_seconds: float) -> sa.Row[Any] | None:
     """The next job, now running."""
-    statement = _take_next(owner=owner, lease_seconds=lease_seconds)
     while True:
-        with connection.begin_nested() as step:
-            row = connection.execute(statement).one_or_none()
-            if row is None or row.max_running is None:
-                return row
-            # Workers that claim at the same moment do not see each other's jobs in one statement.
-            if is_within_quota(connection, key_id=row.key_id, max_running=row.max_running):
-                return row
-            step.rollback()
+        found = connection.execute(_next()).one_or_none()
+        if found is None:
+            return None
+        if _may_run(connection, found):
+            taken = {"found": found.seq, "by": owner, "lease_seconds": lease_seconds}
+            return connection.execute(_take(), taken).one()
 
 
-def _take_next(*, owner: str, lease_seconds: float) -> sa.Executable:
-    waiting = jobs.alias("waiting")
+def _may_run(connection: sa.Connection, found: sa.Row[Any]) -> bool:
+    if found.max_running is None or found.status == JobStatus.RUNNING:
+        return True
+    # Workers that look at the same moment do not see what the others are about to take.
+    return has_room(connection, key_id=found.key_id, max_running=found.max_running)
+
+
+@functools.cache
+def _next() -> sa.Select[Any]:
+    """The job to take next, locked.
+
+    It and what follows are built once: that takes longer than the database does to answer.
+    """
     busy = running_by_key()
-    # `=` with LIMIT 1, not IN: a planner may run an IN sub-select again and lock further rows.
-    # SQLite has no FOR UPDATE and needs none: there is only one writer at a time.
-    next_seq = (
-        sa.select(waiting.c.seq)
-        .select_from(waiting.outerjoin(busy, busy.c.key_id == waiting.c.key_id))
+    return (
+        sa.select(jobs.c.seq, jobs.c.status, jobs.c.key_id, jobs.c.max_running)
+        .select_from(jobs.outerjoin(busy, busy.c.whose == whose(jobs.c.key_id)))
         .where(
             ACTIVE,
-            waiting.c.attempt < waiting.c.max_attempts,
+            jobs.c.attempt < jobs.c.max_attempts,
             sa.or_(
-                waiting.c.max_running.is_(None),
-                waiting.c.status == JobStatus.RUNNING,  # a rescue makes it no more
-                waiting.c.max_running > sa.func.coalesce(busy.c.running, 0),
+                jobs.c.max_running.is_(None),
+                jobs.c.status == JobStatus.RUNNING,  # a rescue makes it no more
+                jobs.c.max_running > sa.func.coalesce(busy.c.running, 0),
             ),
             # One expression rather than an OR, so that SQLite walks the index of active jobs in
             # order instead of collecting and sorting them all.
             sa.case(
-                (waiting.c.status == JobStatus.QUEUED, waiting.c.not_before),
-                (waiting.c.status == JobStatus.RUNNING, waiting.c.lease_expires_at),
+                (jobs.c.status == JobStatus.QUEUED, jobs.c.not_before),
+                (jobs.c.status == JobStatus.RUNNING, jobs.c.lease_expires_at),
             )
             <= DatabaseClock(),
-            sa.func.coalesce(waiting.c.deadline_at > DatabaseClock(), sa.true()),
+            sa.func.coalesce(jobs.c.deadline_at > DatabaseClock(), sa.true()),
         )
-        .order_by(waiting.c.priority, waiting.c.turn, waiting.c.seq)
+        .order_by(jobs.c.priority, jobs.c.turn, jobs.c.seq)
         .limit(1)
-        .with_for_update(skip_locked=True, of=waiting)
-        .scalar_subquery()
+        # SQLite has no FOR UPDATE and needs none: there is only one writer at a time.
+        .with_for_update(skip_locked=True, of=jobs)
     )
-    started_at = sa.func.coalesce(jobs.c.started_at, DatabaseClock())
+
+
+@functools.cache
+def _take() -> sa.UpdateBase:
     return (
         sa.update(jobs)
-        .where(jobs.c.seq == next_seq)
+        .where(jobs.c.seq == sa.bindparam("found"))
         .values(
             status=JobStatus.RUNNING,
             attempt=jobs.c.attempt + 1,
-            owner=owner,
-            lease_expires_at=DatabaseClock() + lease_seconds,
-            started_at=started_at,
+            owner=sa.bindparam("by"),
+            lease_expires_at=DatabaseClock() + sa.bindparam("lease_seconds", type_=sa.Double),
+            started_at=sa.func.coalesce(jobs.c.started_at, DatabaseClock()),
             event_seq=jobs.c.event_seq + 1,
         )
         .returning(
@@ -198,8 +208,6 @@ def _take_next(*, owner: str, lease_seconds: float) -> sa.Executable:
             jobs.c.started_at,
             (DatabaseClock() - jobs.c.started_at).label("elapsed_seconds"),
             jobs.c.event_seq,
-            jobs.c.key_id,
-            jobs.c.max_running,
         )
     )
 

@@ -33,21 +33,31 @@ def next_turn(connection: sa.Connection, *, key_id: str | None, priority: int) -
     return 1 + max(turn or 0 for turn in found)
 
 
+def whose(key_id: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+    """The key, to compare with; that of all jobs without one is empty."""
+    return sa.func.coalesce(key_id, sa.literal_column("''"))
+
+
 def running_by_key() -> sa.Subquery:
-    """Of each key, how many jobs (`running`) are with a worker."""
+    """Of each key (`whose`), how many jobs (`running`) are with a worker."""
+    key = whose(jobs.c.key_id)
     return (
-        sa.select(jobs.c.key_id, sa.func.count().label("running"))
-        .where(jobs.c.status.in_(_BUSY), jobs.c.key_id.is_not(None))
-        .group_by(jobs.c.key_id)
+        sa.select(key.label("whose"), sa.func.count().label("running"))
+        .where(jobs.c.status.in_(_BUSY))
+        .group_by(key)
         .subquery("busy")
     )
 
 
-def is_within_quota(connection: sa.Connection, *, key_id: str, max_running: int) -> bool:
-    """Whether so many jobs of a key, or fewer, are running: true until the transaction ends."""
-    one_at_a_time(connection, f"run {key_id}")
-    query = sa.select(sa.func.count()).where(jobs.c.status.in_(_BUSY), jobs.c.key_id == key_id)
-    return connection.execute(query).scalar_one() <= max_running
+def has_room(connection: sa.Connection, *, key_id: str | None, max_running: int) -> bool:
+    """Whether one more job of a key may run; if so, no other one starts before this one has."""
+    with connection.begin_nested() as step:
+        one_at_a_time(connection, f"run {key_id}")
+        query = sa.select(sa.func.count()).where(jobs.c.status.in_(_BUSY), jobs.c.key_id == key_id)
+        if connection.execute(query).scalar_one() < max_running:
+            return True
+        step.rollback()  # the lock, too: two that go on to each other's keys would wait for ever
+    return False
 
 
 def _largest(*conditions: Any) -> sa.ScalarSelect[Any]:

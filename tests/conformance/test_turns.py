@@ -135,11 +135,28 @@ def test_a_key_at_its_cap_is_passed_over(store):
     assert store.claim().spec["of"] == "a"
 
 
+def test_jobs_without_a_key_have_one_cap_together(store):
+    submit(store, "--", max_running=1)
+    submit(store, "a", max_running=1)
+    first = store.claim()
+    assert (first.spec["of"], store.claim().spec["of"], store.claim()) == ("-", "a", None)
+    store.do(queue.fail, first, error={})
+    assert store.claim().spec["of"] == "-"
+
+
 def test_a_cap_does_not_keep_a_job_from_being_rescued(store):
     [job_id, _] = submit(store, "aa", max_running=1)
     store.claim()
     store.expire_lease(job_id)
     assert (store.claim().job_id, store.claim()) == (job_id, None)
+
+
+def test_nor_does_a_cap_that_was_raised_in_between(store):
+    [job_id] = submit(store, "a", max_running=1)
+    submit(store, "aa", max_running=3)
+    assert [store.claim().attempt for _ in range(3)] == [1, 1, 1]
+    store.expire_lease(job_id)
+    assert store.claim().job_id == job_id
 
 
 def test_jobs_without_a_cap_are_free(store):

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from lrtuner.errors import DatabaseDownError, InvalidInputError, UnsupportedError
-from lrtuner.store import open_database, queue, reading
+from lrtuner.store import engine, open_database, queue, reading
 from lrtuner.store.engine import IDLE_TRANSACTION_SECONDS
 from lrtuner.store.tables import jobs
 
@@ -134,15 +134,27 @@ def test_a_number_of_arrival_is_never_used_twice(store):
     assert store.read(lambda connection: connection.scalar(sa.select(jobs.c.seq))) == 3
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_the_first_query_after_a_lost_connection_works(store, postgres_server):
-    def pid(connection):
-        return connection.scalar(sa.text("SELECT pg_backend_pid()"))
+def pid(connection):
+    return connection.scalar(sa.text("SELECT pg_backend_pid()"))
 
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_the_first_query_after_a_lost_connection_works(store, postgres_server, monkeypatch, seen):
     lost = store.do(pid)
     with psycopg.connect(postgres_server.get_uri(), autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [lost])
+    if not seen:  # as if a network had forgotten the connection without telling
+        monkeypatch.setattr(engine, "_has_news", lambda _connection: False)
+        monkeypatch.setattr(engine, "TRUSTED_SECONDS", 0)
     assert store.do(pid) != lost
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_connection_in_use_is_not_asked_whether_it_is_there(store, monkeypatch):
+    used = store.do(pid)
+    monkeypatch.setattr(store.database._writer.dialect, "do_ping", None)
+    assert store.do(pid) == used
 
 
 @pytest.mark.parametrize("url", ["postgresql://u@127.0.0.1:1/d", "sqlite:////proc"])
@@ -229,7 +241,7 @@ def test_a_claim_walks_the_active_jobs_in_order(database, store):
             # So small a table it would rather read and sort as a whole.
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             connection.exec_driver_sql("SET LOCAL enable_sort = off")
-        statement, parameters = next(call for call in seen if "UPDATE jobs" in call[0])
+        statement, parameters = next(call for call in seen if "FROM jobs" in call[0])
         plan = str(connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
     assert "ix_jobs_priority_turn_seq" in plan
     assert "SORT" not in plan.upper()
