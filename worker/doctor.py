@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lrtuner.diagnosis import Diagnosis, Examination, fine, invalid_settings, warned, wrong
+from lrtuner.diagnosis import Diagnosis, Examination, State, fine, invalid_settings, warned, wrong
 from lrtuner.errors import InvalidInputError
 from lrtuner.settings import from_environment, variable
 from lrtuner.words import plural
@@ -40,9 +40,11 @@ def diagnose() -> list[Diagnosis]:
 
 def here(settings: Settings) -> Iterator[Diagnosis]:
     """This machine, where it is the one that trains."""
-    yield device(settings)
+    found = device(settings)
+    yield found
     yield hardware()
-    yield from slots(settings)
+    if found.state is not State.PROBLEM:
+        yield slots(settings)
 
 
 def device(settings: Settings) -> Diagnosis:
@@ -73,12 +75,13 @@ def hardware() -> Diagnosis:
     return fine("machine", f"{told}, {gpus} that torch can use")
 
 
-def slots(settings: Settings) -> Iterator[Diagnosis]:
-    """How many runs it would train at a time, and why so many."""
-    try:
-        chosen = choose_device(settings.device)
-    except InvalidInputError:  # told already
-        return
+def slots(settings: Settings) -> Diagnosis:
+    """How many runs it would train at a time, and why so many.
+
+    Raises:
+        InvalidInputError: there is no such device.
+    """
+    chosen = choose_device(settings.device)
     asked = None if settings.slots == "auto" else settings.slots
     cores, workers = machine.cores(), settings.workers
     number = machine.slots_for(asked, chosen, workers)
@@ -88,16 +91,14 @@ def slots(settings: Settings) -> Iterator[Diagnosis]:
     told += _memory(chosen, free, asked)
     if workers * number > cores:
         remedy = _fewer(number, cores // workers)
-        yield warned("slots", f"{told}; more slots than cores take turns and gain nothing", remedy)
-        return
+        return warned("slots", f"{told}; more slots than cores gain nothing", remedy)
     takes = (
         workers * number * (machine.SLOT_BYTES if chosen.type == "cpu" else machine.CONTEXT_BYTES)
     )
     if free is not None and takes > free:
         remedy = _fewer(number, free * number // takes)
-        yield warned("slots", f"{told}; there is no memory for so many", remedy)
-        return
-    yield fine("slots", told)
+        return warned("slots", f"{told}; there is no memory for so many", remedy)
+    return fine("slots", told)
 
 
 def on_cluster(settings: Settings) -> Iterator[Diagnosis]:

@@ -77,7 +77,7 @@ def test_the_machine(has):
 )
 def test_slots(has, given, state, told, remedy):
     has(4, 6)
-    [found] = doctor.slots(Settings(**{"device": "cpu", "slots": "auto"} | given))
+    found = doctor.slots(Settings(**{"device": "cpu", "slots": "auto"} | given))
     assert (found.check, found.state) == ("slots", state)
     assert told in found.told
     assert remedy in found.remedy
@@ -93,7 +93,7 @@ def test_slots(has, given, state, told, remedy):
 )
 def test_slots_that_there_is_no_memory_for(has, gib, slots, state, remedy):
     has(8, gib)
-    [found] = doctor.slots(Settings(device="cpu", slots=slots))
+    found = doctor.slots(Settings(device="cpu", slots=slots))
     assert found.state == state
     assert remedy in found.remedy
     assert ("no memory for so many" in found.told) == (state == "warning")
@@ -112,14 +112,16 @@ def test_slots_on_a_gpu(has, monkeypatch, slots, gib, state, told):
     has(8, 1)
     monkeypatch.setattr(doctor, "choose_device", torch.device)
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (gib << 30, 80 << 30))
-    [found] = doctor.slots(Settings(device="cuda:0", slots=slots))
+    found = doctor.slots(Settings(device="cuda:0", slots=slots))
     assert found.state == state
     assert told in found.told
 
 
 def test_slots_of_a_device_that_is_not_there_are_not_counted(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert not list(doctor.slots(Settings(device="cuda:77")))
+    checks = [item.check for item in doctor.here(Settings(device="cuda:77"))]
+    assert checks == ["device", "machine"]
+    assert [item.check for item in doctor.here(Settings(device="cpu"))] == [*checks, "slots"]
 
 
 def test_a_cluster_without_ray(monkeypatch):
