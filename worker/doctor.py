@@ -85,6 +85,7 @@ def slots(settings: Settings) -> Diagnosis:
     asked = None if settings.slots == "auto" else settings.slots
     cores, workers = machine.cores(), settings.workers
     number = machine.slots_for(asked, chosen, workers)
+    one = machine.SLOT_BYTES if chosen.type == "cpu" else machine.CONTEXT_BYTES
     free = _free(chosen)
     each = f" in each of {workers} workers" if workers > 1 else ""
     told = f"LRTUNER_SLOTS={settings.slots} means {number}{each}: {plural(cores, 'core')}, "
@@ -92,11 +93,8 @@ def slots(settings: Settings) -> Diagnosis:
     if workers * number > cores:
         remedy = _fewer(number, cores // workers)
         return warned("slots", f"{told}; more slots than cores gain nothing", remedy)
-    takes = (
-        workers * number * (machine.SLOT_BYTES if chosen.type == "cpu" else machine.CONTEXT_BYTES)
-    )
-    if free is not None and takes > free:
-        remedy = _fewer(number, free * number // takes)
+    if free is not None and workers * number * one > free:
+        remedy = _fewer(number, free // one // workers)
         return warned("slots", f"{told}; there is no memory for so many", remedy)
     return fine("slots", told)
 
