@@ -20,7 +20,7 @@ def exercise(stack: Stack, hidden: list[str]) -> None:
     scale = ["--scale", "worker=0", "--scale", f"ray-worker={NODES}"]
     stack.compose("up", "--detach", *scale, seconds=300)
     until(lambda: stack.ask("/readyz"), 120, "the API is ready")
-    until(lambda: stack.healthy("ray-driver") == 1, 240, "the driver has joined the cluster")
+    until(lambda: stack.healthy("ray-driver") == 1, 600, "the driver has joined the cluster")
     _check_containers(stack)
     _check_who_is_let_in(stack)
 
