@@ -8,10 +8,13 @@ from pathlib import Path
 
 import torch
 
-from lrtuner.diagnosis import Diagnosis, Examination, fine, invalid_settings, warned, wrong
+from lrtuner.diagnosis import Diagnosis, Examination, State, fine, invalid_settings, warned, wrong
 from lrtuner.errors import InvalidInputError
 from lrtuner.settings import from_environment, variable
+from lrtuner.words import plural
 from worker.device import choose_device
+from worker.runners import machine
+from worker.runners.errors import ClusterError
 from worker.sandbox.errors import CodeError
 from worker.sandbox.limits import Limits
 from worker.sandbox.process import Sandbox
@@ -22,6 +25,7 @@ _BEATS_PER_LEASE = 3
 _GPU_DEVICES = Path("/dev")
 _ENTRY = "operator:is_"  # any function of two arguments: what counts is what stands before it
 _WALLS = "the README's section on running code of others says what each wall needs"
+_RAY = "the README's section on several machines says how a cluster is started and joined"
 
 
 def diagnose() -> list[Diagnosis]:
@@ -30,8 +34,17 @@ def diagnose() -> list[Diagnosis]:
         settings = from_environment(Settings)
     except InvalidInputError as error:
         return invalid_settings(error)
-    found = [device(settings), machine(), lease(settings), sandbox(settings)]
-    return [*found, *data_root(settings)]
+    trains = on_cluster if settings.runner == "ray" else here
+    return [*trains(settings), lease(settings), sandbox(settings), *data_root(settings)]
+
+
+def here(settings: Settings) -> Iterator[Diagnosis]:
+    """This machine, where it is the one that trains."""
+    found = device(settings)
+    yield found
+    yield hardware()
+    if found.state is not State.PROBLEM:
+        yield slots(settings)
 
 
 def device(settings: Settings) -> Diagnosis:
@@ -55,11 +68,69 @@ def device(settings: Settings) -> Diagnosis:
     return fine("device", told)
 
 
-def machine() -> Diagnosis:
+def hardware() -> Diagnosis:
     """What there is to train with."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    gpus = torch.cuda.device_count()
-    return fine("machine", f"{cores} cores, {gpus} GPUs that torch can use")
+    cores, gpus = plural(machine.cores(), "core"), plural(torch.cuda.device_count(), "GPU")
+    told = f"{cores} for this process, {_gib(machine.free_memory())} of memory free"
+    return fine("machine", f"{told}, {gpus} that torch can use")
+
+
+def slots(settings: Settings) -> Diagnosis:
+    """How many runs it would train at a time, and why so many.
+
+    Raises:
+        InvalidInputError: there is no such device.
+    """
+    chosen = choose_device(settings.device)
+    asked = None if settings.slots == "auto" else settings.slots
+    cores, workers = machine.cores(), settings.workers
+    number = machine.slots_for(asked, chosen, workers)
+    one = machine.SLOT_BYTES if chosen.type == "cpu" else machine.CONTEXT_BYTES
+    free = _free(chosen)
+    each = f" in each of {workers} workers" if workers > 1 else ""
+    told = f"LRTUNER_SLOTS={settings.slots} means {number}{each}: {plural(cores, 'core')}, "
+    told += _memory(chosen, free, asked)
+    if workers * number > cores:
+        remedy = _fewer(number, cores // workers)
+        return warned("slots", f"{told}; more slots than cores gain nothing", remedy)
+    if free is not None and workers * number * one > free:
+        remedy = _fewer(number, free // one // workers)
+        return warned("slots", f"{told}; there is no memory for so many", remedy)
+    return fine("slots", told)
+
+
+def on_cluster(settings: Settings) -> Iterator[Diagnosis]:
+    """The Ray cluster: whether it lets this worker in, and how many runs it would train."""
+    try:
+        from worker.runners import cluster  # noqa: PLC0415 - Ray is an extra
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        told = "LRTUNER_RUNNER=ray, and Ray is not installed"
+        yield wrong("ray", told, "pip install 'lrtuner[ray]'")
+        return
+    try:
+        found = cluster.connect(settings.ray_address)
+        kind, most = cluster.at_a_time(found, settings.device, settings)
+    except ClusterError as error:
+        yield wrong("ray", str(error), _RAY)
+        return
+    has = f"{plural(found.nodes, 'node')} with {plural(found.cpus, 'CPU')} and "
+    has += plural(found.gpus, "GPU")
+    told = f"{settings.ray_address}: {has}; the token and all versions are those of this machine"
+    yield fine("ray", told)
+    if found.reports_usage:
+        remedy = "start every node with --disable-usage-stats"
+        yield warned("ray", "Ray reports to its makers how it is used", remedy)
+    number = most // settings.workers if settings.slots == "auto" else settings.slots
+    number = max(1, min(number, cluster.MOST_SLOTS))
+    told = (
+        f"LRTUNER_SLOTS={settings.slots} means {number}: the cluster has room for {most} on {kind}"
+    )
+    if number * settings.workers <= most:
+        yield fine("slots", told)
+        return
+    yield warned("slots", f"{told}; the others wait", "start more nodes, or set LRTUNER_SLOTS=auto")
 
 
 def lease(settings: Settings) -> Diagnosis:
@@ -101,6 +172,33 @@ def sandbox(settings: Settings) -> Diagnosis:
     if missing:
         return warned("sandbox", f"it stands without {', '.join(sorted(missing))}", _WALLS)
     return fine("sandbox", f"all {len(walls)} walls stand")
+
+
+def _free(device: torch.device) -> int | None:
+    """Bytes of memory that are free for what trains there; None where that is not known."""
+    if device.type == "cpu":
+        return machine.free_memory()
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def _memory(device: torch.device, free: int | None, asked: int | None) -> str:
+    """Why memory allows so many slots."""
+    has = f"{_gib(free)} of memory free" if free is not None else "memory that is not known"
+    if device.type == "cpu":
+        return f"{has}, {_gib(machine.SLOT_BYTES)} for each"
+    if asked is None:
+        return f"{has} on {device}, where it is one unless a number is given"
+    return f"{has} on {device}, where further ones start if the first run leaves them room"
+
+
+def _fewer(number: int, most: int) -> str:
+    if number > 1:
+        return f"set LRTUNER_SLOTS to {max(1, most)} or less, or to auto"
+    return "run fewer workers here, or give this machine more"
+
+
+def _gib(size: int) -> str:
+    return f"{size / (1 << 30):.3g} GiB"
 
 
 def _has_gpu() -> bool:

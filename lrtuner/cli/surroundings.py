@@ -131,7 +131,7 @@ def server(environ: Mapping[str, str], *, is_client: bool) -> Iterator[Diagnosis
         is_client: whether there is nothing else here that an unreachable service leaves to do.
     """
     url = environ.get("LRTUNER_URL") or DEFAULT_URL
-    # a machine that runs workers alone need not reach the API: they meet in the database
+    # elsewhere it may just not have been started yet
     missing = wrong if is_client or environ.get("LRTUNER_URL") else warned
     try:
         index = _asked(url, "/")

@@ -1,4 +1,4 @@
-"""What can be seen of the deployment without Docker: see stack.py for the rest."""
+"""What can be seen of the deployment without Docker: see __main__.py for the rest."""
 
 import re
 from pathlib import Path

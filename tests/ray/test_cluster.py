@@ -1,6 +1,7 @@
 """A worker joins a cluster only if it is what it has to be, and says what is wrong with it."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -8,8 +9,11 @@ from importlib.metadata import version
 import pytest
 
 from lrtuner import __version__
+from lrtuner.diagnosis import Examination
 from tests.ray_cluster import ROOT, TOKEN
+from worker import doctor
 from worker.runners.errors import ClusterError
+from worker.settings import Settings
 
 ray = pytest.importorskip("ray", reason="needs Ray: make test-ray")
 cluster = pytest.importorskip("worker.runners.cluster")
@@ -101,13 +105,13 @@ def test_a_node_that_is_not_as_this_machine(differs, told):
         cluster.check({**NODE, **differs})
 
 
-def tried(address, **environment):
-    """What `python -m worker.runners.chosen` says."""
+def tried(address, module="worker.runners.chosen", **environment):
+    """What `python -m` that module says."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith("RAY_")}
     kept |= {"PYTHONPATH": str(ROOT), "LRTUNER_RAY_ADDRESS": address, **environment}
     kept |= {"LRTUNER_RUNNER": "ray", "LRTUNER_SLOTS": "auto"}
     return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "worker.runners.chosen"],
+        [sys.executable, "-W", "error", "-m", module],
         env=kept,
         capture_output=True,
         text=True,
@@ -125,3 +129,34 @@ def test_what_there_is_room_for_is_told(ray_cluster):
     found = tried(ray_cluster.address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN)
     assert found.stdout == "ray trains on cpu, 2 runs at a time\n"
     assert found.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("has", "given", "states", "told"),
+    [
+        ((3, 4, 0), {}, ["ok", "ok"], "=auto means 4: the cluster has room for 4 on cpu"),
+        ((3, 4, 0), {"workers": 3}, ["ok", "ok"], "=auto means 1"),
+        ((3, 4, 0), {"slots": 5}, ["ok", "warning"], "the others wait"),
+        ((3, 4, 2), {"ray_gpus_per_slot": 0.5}, ["ok", "ok"], "means 4: .* room for 4 on cuda"),
+        ((3, 4, 0, True), {}, ["ok", "warning", "ok"], "means 4"),
+        ((1, 0, 0), {}, ["problem"], "no node of the Ray cluster has a cpu to give"),
+    ],
+)
+def test_what_doctor_says_of_a_cluster(monkeypatch, has, given, states, told):
+    monkeypatch.setattr(cluster, "connect", lambda address: cluster.Cluster(*has))
+    settings = {"runner": "ray", "ray_address": ADDRESS, "slots": "auto"} | given
+    found = list(doctor.on_cluster(Settings(**settings)))
+    assert [item.state for item in found] == states
+    assert re.search(told, found[-1].told)
+
+
+def test_doctor_looks_at_a_real_cluster(ray_cluster):
+    found = tried(ray_cluster.address, "worker.doctor", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN)
+    joined, slots = Examination.parsed(found.stdout).diagnoses[:2]
+    assert (joined.check, joined.state) == ("ray", "ok")
+    assert "3 nodes with 2 CPUs and 0 GPUs" in joined.told
+    assert (slots.check, slots.state) == ("slots", "ok")
+    found = tried(ray_cluster.address, "worker.doctor", RAY_AUTH_MODE="disabled")
+    refused = Examination.parsed(found.stdout).diagnoses[0]
+    assert (refused.check, refused.state) == ("ray", "problem")
+    assert "without authentication" in refused.told

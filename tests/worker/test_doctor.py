@@ -1,5 +1,7 @@
 """Examining a machine as a worker: each thing that can be wrong, and how to mend it."""
 
+import sys
+
 import pytest
 import torch
 
@@ -46,8 +48,101 @@ def test_a_device_that_does_not_compute(monkeypatch):
     assert "nvidia-smi" in found.remedy
 
 
-def test_the_machine():
-    assert "cores" in doctor.machine().told
+@pytest.fixture
+def has(monkeypatch):
+    """This machine, with so many cores and so much memory free."""
+
+    def call(cores, gib):
+        monkeypatch.setattr("worker.runners.machine.cores", lambda *_: cores)
+        monkeypatch.setattr("worker.runners.machine.free_memory", lambda *_: int(gib * (1 << 30)))
+
+    return call
+
+
+def test_the_machine(has):
+    has(3, 2.5)
+    assert doctor.hardware().told.startswith("3 cores for this process, 2.5 GiB of memory free")
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "told", "remedy"),
+    [
+        ({}, "ok", "=auto means 4: 4 cores, 6 GiB of memory free, 1 GiB for each", ""),
+        ({"workers": 2}, "ok", "=auto means 2 in each of 2 workers: 4 cores", ""),
+        ({"slots": 4}, "ok", "=4 means 4: 4 cores", ""),
+        ({"slots": 5}, "warning", "more slots than cores", "set LRTUNER_SLOTS to 4 or less"),
+        ({"slots": 3, "workers": 2}, "warning", "3 in each of 2 workers", "LRTUNER_SLOTS to 2 or"),
+        ({"workers": 5}, "warning", "more slots than cores", "run fewer workers here"),
+    ],
+)
+def test_slots(has, given, state, told, remedy):
+    has(4, 6)
+    found = doctor.slots(Settings(**{"device": "cpu", "slots": "auto"} | given))
+    assert (found.check, found.state) == ("slots", state)
+    assert told in found.told
+    assert remedy in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("gib", "slots", "state", "remedy"),
+    [
+        (2.5, "auto", "ok", ""),
+        (2.5, 3, "warning", "set LRTUNER_SLOTS to 2 or less"),
+        (0.5, "auto", "warning", "give this machine more"),
+    ],
+)
+def test_slots_that_there_is_no_memory_for(has, gib, slots, state, remedy):
+    has(8, gib)
+    found = doctor.slots(Settings(device="cpu", slots=slots))
+    assert found.state == state
+    assert remedy in found.remedy
+    assert ("no memory for so many" in found.told) == (state == "warning")
+
+
+@pytest.mark.parametrize(
+    ("slots", "gib", "state", "told"),
+    [
+        ("auto", 40, "ok", "=auto means 1: 8 cores, 40 GiB of memory free on cuda:0, where it is"),
+        (4, 40, "ok", "=4 means 4: 8 cores, 40 GiB of memory free on cuda:0, where further ones"),
+        (4, 1, "warning", "no memory for so many"),
+        (9, 40, "warning", "more slots than cores"),
+    ],
+)
+def test_slots_on_a_gpu(has, monkeypatch, slots, gib, state, told):
+    has(8, 1)
+    monkeypatch.setattr(doctor, "choose_device", torch.device)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (gib << 30, 80 << 30))
+    found = doctor.slots(Settings(device="cuda:0", slots=slots))
+    assert found.state == state
+    assert told in found.told
+
+
+def test_slots_of_a_device_that_is_not_there_are_not_counted(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    checks = [item.check for item in doctor.here(Settings(device="cuda:77"))]
+    assert checks == ["device", "machine"]
+    assert [item.check for item in doctor.here(Settings(device="cpu"))] == [*checks, "slots"]
+
+
+def test_a_cluster_without_ray(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "worker.runners.cluster", raising=False)
+    monkeypatch.delattr("worker.runners.cluster", raising=False)
+    [found] = doctor.on_cluster(Settings(runner="ray", device="cuda"))
+    assert (found.check, found.state) == ("ray", "problem")
+    assert found.remedy == "pip install 'lrtuner[ray]'"
+
+
+@pytest.mark.parametrize(("runner", "checks"), [("local", "device"), ("ray", "ray")])
+def test_what_trains_is_looked_at(monkeypatch, runner, checks):
+    monkeypatch.setenv("LRTUNER_RUNNER", runner)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "worker.runners.cluster", raising=False)
+    monkeypatch.delattr("worker.runners.cluster", raising=False)
+    found = [item.check for item in doctor.diagnose()]
+    assert found[0] == checks
+    assert ("machine" in found) == (runner == "local")  # a worker on Ray may have no GPU itself
+    assert {"lease", "sandbox"} <= set(found)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ class Cluster:
     nodes: int
     cpus: int
     gpus: int
+    reports_usage: bool = False  # whether a node of it tells Ray's makers
 
 
 def room(device: str, slots: int | None, workers: int) -> tuple[torch.device, int]:
@@ -51,6 +52,23 @@ def room(device: str, slots: int | None, workers: int) -> tuple[torch.device, in
     """
     settings = Settings()
     found = connect(settings.ray_address)
+    if found.reports_usage:
+        log.warning("Ray reports to its makers: start it with --disable-usage-stats on every node")
+    kind, most = at_a_time(found, device, settings)
+    return torch.device(kind), slots or max(1, min(most // workers, MOST_SLOTS))
+
+
+def at_a_time(found: Cluster, device: str, settings: Settings) -> tuple[str, int]:
+    """Whether it trains on cpu or cuda, and so many runs at most at a time.
+
+    Args:
+        found: the cluster.
+        device: LRTUNER_DEVICE.
+        settings: the share of a GPU that a run takes.
+
+    Raises:
+        ClusterError: it has nothing of that kind to train on.
+    """
     kind = _kind(device, found)
     most = found.cpus if kind == "cpu" else found.gpus * int(1 / settings.ray_gpus_per_slot)
     if most == 0:
@@ -59,7 +77,7 @@ def room(device: str, slots: int | None, workers: int) -> tuple[torch.device, in
             f"LRTUNER_DEVICE={device}: no node of the Ray cluster has a {kind} to "
             f"give: start one with `ray start --address={settings.ray_address} {told}=N`"
         )
-    return torch.device(kind), slots or max(1, min(most // workers, MOST_SLOTS))
+    return kind, most
 
 
 def _kind(device: str, found: Cluster) -> str:
@@ -97,10 +115,9 @@ def _found() -> Cluster:
     """The nodes, each looked at."""
     asked = [(each["NodeManagerHostname"], _asked(each)) for each in ray.nodes() if each["Alive"]]
     nodes = [_described(name, answer) for name, answer in asked]
-    if any(each["reports_usage"] for each in nodes):
-        log.warning("Ray reports to its makers: start it with --disable-usage-stats on every node")
     has = ray.cluster_resources()
-    return Cluster(len(nodes), int(has.get("CPU", 0)), int(has.get("GPU", 0)))
+    reports = any(each["reports_usage"] for each in nodes)
+    return Cluster(len(nodes), int(has.get("CPU", 0)), int(has.get("GPU", 0)), reports)
 
 
 def check_token(environment: Mapping[str, str]) -> None:

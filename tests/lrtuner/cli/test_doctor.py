@@ -89,6 +89,24 @@ def test_only_what_is_installed_is_examined(monkeypatch, extras, modules):
 
 
 @pytest.mark.parametrize(
+    ("extras", "url", "asked"),
+    [
+        ([], "", True),
+        (["service"], "", True),
+        (["worker"], "", False),
+        (["worker"], "http://api:8470", True),
+        (["service", "worker"], "", True),
+    ],
+)
+def test_a_machine_with_workers_alone_need_not_reach_the_service(monkeypatch, extras, url, asked):
+    monkeypatch.setattr(doctor, "installed", lambda: extras)
+    monkeypatch.setattr(doctor, "ask", lambda module: Examination([], []))
+    monkeypatch.setattr("lrtuner.cli.surroundings.server", lambda *_, **__: [WELL])
+    monkeypatch.setenv("LRTUNER_URL", url)
+    assert (WELL in doctor.examined()) == asked
+
+
+@pytest.mark.parametrize(
     ("code", "reason"),
     [
         ("raise SystemExit('libtorch.so: cannot open')", "libtorch.so: cannot open"),
