@@ -13,6 +13,7 @@ from lrtuner.client import (
 )
 from lrtuner.errors import InvalidInputError
 from lrtuner.lifecycle import JobStatus
+from tests.service.receiver import AUTHORITY, receiving
 
 
 class Clock:
@@ -311,6 +312,20 @@ def test_who_is_not_believed_is_said_with_what_to_do(client_of):
     handler = answers(httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] unknown issuer"))
     with pytest.raises(ServerUnreachableError, match="SSL_CERT_FILE"):
         client_of(handler).job("job_1")
+
+
+def test_an_authority_of_ones_own_is_believed(monkeypatch):
+    with receiving(tls=True) as server:
+        url = f"https://localhost:{server.server_port}"
+        with Client(url, patience=0) as client, pytest.raises(ServerUnreachableError) as caught:
+            client.submit({})
+        assert "SSL_CERT_FILE" in str(caught.value)
+        assert server.arrived.empty()
+        monkeypatch.setenv("SSL_CERT_FILE", str(AUTHORITY))
+        with Client(url, patience=0) as client, pytest.raises(ServerUnreachableError) as caught:
+            client.submit({})
+        assert "does not answer like an lrtuner service" in str(caught.value)
+        assert server.arrived.get(timeout=10).path == "/v1/jobs"
 
 
 # Waiting ----------------------------------------------------------------------------------------

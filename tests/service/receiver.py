@@ -1,14 +1,23 @@
 """Somebody who is told: a real HTTP server on this machine that answers as it was told to."""
 
 import contextlib
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from queue import SimpleQueue
 
 from standardwebhooks import Webhook as Verifier
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HERE = "127.0.0.0/8"
+
+TLS = Path(__file__).parents[1] / "tls"
+AUTHORITY = TLS / "authority.pem"
+"""The certificate of an authority that nobody trusts, whose key is gone."""
+
+SERVER = TLS / "server.pem"
+"""A certificate of that authority for `ci.example.org` and `localhost`, with its key."""
 
 
 class Received:
@@ -59,9 +68,17 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+def over_tls(server):
+    """The same server, which now proves that it is `ci.example.org` or `localhost`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(SERVER)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return server
+
+
 @contextlib.contextmanager
-def receiving():
-    with Receiving() as server:
+def receiving(tls=False):
+    with over_tls(Receiving()) if tls else Receiving() as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.02])
         thread.start()
         try:

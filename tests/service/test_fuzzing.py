@@ -72,13 +72,14 @@ def fuzzed(api, *options, key):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
+    sys.stdout.write(done.stdout[done.stdout.find("== SUMMARY ==") :])
     return int(re.search(r"(\d+) generated", done.stdout)[1])
 
 
 def test_some_cases(api):
     """The same ones each time."""
-    options = ["--phases", "fuzzing", "--max-examples", "5", "--generation-deterministic"]
-    assert fuzzed(api, *options, key=True) >= 100
+    options = ["--phases", "fuzzing", "--max-examples", "1", "--generation-deterministic"]
+    assert fuzzed(api, *options, key=True) >= 30
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from service.addresses import networks
 from service.sending import Sender
-from tests.service.receiver import HERE, receiving
+from tests.service.receiver import AUTHORITY, HERE, receiving
 
 
 @pytest.fixture
@@ -126,3 +126,45 @@ def test_a_name_that_does_not_resolve():
 def test_http_only_receivers_do_not_speak_tls(receiver):
     answer = post(receiver.url.replace("http:", "https:"))
     assert "SSL" in answer.error
+
+
+# TLS --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proven():
+    """A receiver with a certificate for `ci.example.org`, which is where every name leads."""
+    with receiving(tls=True) as server:
+        yield server
+
+
+def post_securely(receiver, host):
+    async def here(_host, _port):
+        return ["127.0.0.1"]
+
+    url = f"https://{host}:{receiver.server_port}/hook"
+    return asyncio.run(Sender(networks(HERE), here).post(url, {"webhook-id": "msg_1"}, b"{}"))
+
+
+def test_a_receiver_with_a_certificate_of_an_authority_that_is_trusted(proven, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(AUTHORITY))
+    answer = post_securely(proven, "ci.example.org")
+    assert (answer.status, answer.error) == (200, None)
+    arrived = proven.arrived.get(timeout=10)
+    assert arrived.id == "msg_1"
+    assert arrived.headers["Host"] == f"ci.example.org:{proven.server_port}"
+
+
+def test_an_authority_that_is_not_trusted_is_sent_nothing(proven):
+    answer = post_securely(proven, "ci.example.org")
+    assert "CERTIFICATE_VERIFY_FAILED" in answer.error
+    assert (answer.status, answer.refused) == (None, False)  # it may be mended: tried again
+    assert proven.arrived.empty()
+
+
+def test_a_certificate_for_another_name_is_sent_nothing(proven, monkeypatch):
+    """The connection goes to an address that was checked; the certificate is for the name."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(AUTHORITY))
+    answer = post_securely(proven, "other.example.org")
+    assert "not valid for 'other.example.org'" in answer.error
+    assert proven.arrived.empty()
