@@ -51,7 +51,10 @@ def test_the_light_part_needs_neither_framework_nor_server():
 
 
 def test_a_process_that_trains_needs_no_database():
-    run_without({"sqlalchemy", "alembic", "psycopg", "fastapi", "service"}, "import worker.child")
+    run_without(
+        {"sqlalchemy", "alembic", "psycopg", "fastapi", "service"},
+        "import worker.child, worker.order",
+    )
 
 
 def test_other_finders_read_the_tasks_of_the_benchmark_with_little():

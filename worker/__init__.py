@@ -2,6 +2,7 @@
 
 loop        claim a job, supervise its child process, write what it says to the database
 child       the process that trains one job and talks to the supervisor in JSON lines
+order       that job in that process
 pipeline    a job from beginning to end: range test, search, confirm, recommend
 planner     which run comes next, as a pure function of the runs so far
 search      the sampler: the only file that knows optuna

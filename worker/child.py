@@ -1,67 +1,16 @@
 """The process that trains one job: the job comes in on stdin, what happens goes out in JSON lines.
 
-It has no database. It ends when its stdin does, so that it never outlives its supervisor.
+It has no database. It ends when its stdin does, so that it never outlives its supervisor. Standard
+library only, until it listens for that end: what trains takes seconds to import.
 """
 
 import json
-import logging
 import os
-import resource
 import sys
 import threading
-from datetime import UTC, datetime
-from typing import Any, TextIO
-
-from pydantic import ValidationError
-
-from lrtuner import logs
-from lrtuner.errors import JobFailedError, LRTunerError
-from lrtuner.evidence import Progress, TrialRecord
-from lrtuner.job import JobSpec
-from lrtuner.lifecycle import Stage
-from worker.device import prepare
-from worker.journal import History, storable
-from worker.pipeline import Pipeline
-from worker.rules import Rules
-from worker.runners.chosen import ROOM, RUNNERS
-from worker.runners.errors import ClusterError
-
-log = logging.getLogger("lrtuner.worker")
+from typing import TextIO
 
 ORPHANED = 3
-_MEBIBYTE = 1024 * 1024
-
-
-class PipeJournal:
-    """Writes every message as one JSON line, flushed at once."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def event(self, kind: str, message: str, phase: Stage, data: dict[str, Any]) -> None:
-        """See `Journal`."""
-        self.send("event", kind=kind, message=message, phase=phase, data=data)
-
-    def trial_started(self, trial: TrialRecord) -> None:
-        """See `Journal`."""
-        self.send("trial_started", trial=trial.model_dump(mode="json"))
-
-    def trial_finished(self, trial: TrialRecord, progress: Progress) -> None:
-        """See `Journal`."""
-        self.send(
-            "trial_finished",
-            trial=trial.model_dump(mode="json"),
-            progress=progress.model_dump(mode="json"),
-        )
-
-    def stage_finished(self, stage: Stage, result: dict[str, Any]) -> None:
-        """See `Journal`."""
-        self.send("stage_finished", stage=stage, result=result)
-
-    def send(self, message: str, /, **content: Any) -> None:
-        """One message of that type."""
-        self._out.write(json.dumps({"type": message, **content}, allow_nan=False) + "\n")
-        self._out.flush()
 
 
 def main() -> int:
@@ -70,56 +19,11 @@ def main() -> int:
     told = sys.stdin.readline()
     if not told:  # the supervisor died before it could say anything
         return ORPHANED
-    order = json.loads(told)
-    logs.configure(**order["log"])
     threading.Thread(target=_exit_at_eof, daemon=True).start()
-    _limit_memory(order["memory_limit_mb"])
-    with logs.about(job_id=order["job_id"], attempt=order["attempt"]):
-        _tell(order, PipeJournal(out))
+    from worker.order import carry_out  # noqa: PLC0415
+
+    carry_out(json.loads(told), out)
     return 0
-
-
-def _tell(order: dict[str, Any], journal: PipeJournal) -> None:
-    """Train, and say how it ended."""
-    try:
-        journal.send("finished", recommendation=_train(order, journal))
-    except ClusterError as error:
-        journal.send("unavailable", error={"code": error.code, "message": storable(str(error))})
-    except JobFailedError as error:
-        journal.send("failed", error={"code": error.code, "message": storable(str(error))})
-    except (LRTunerError, ValidationError) as error:
-        journal.send("failed", error={"code": "invalid_input", "message": storable(str(error))})
-    except Exception as error:
-        log.exception("broke off")
-        message = storable(f"{type(error).__name__}: {error}")
-        journal.send("failed", error={"code": "internal_error", "message": message})
-
-
-def _train(order: dict[str, Any], journal: PipeJournal) -> str:
-    room, start = ROOM[order["runner"]], RUNNERS[order["runner"]]
-    device, slots = room(order["device"], order["slots"], order["workers"])
-    prepare(device)
-    history = History(
-        stages=order["stages"],
-        trials=tuple(TrialRecord.model_validate_json(json.dumps(t)) for t in order["trials"]),
-        elapsed_seconds=order["elapsed_seconds"],
-    )
-    spec = JobSpec.model_validate_json(json.dumps(order["spec"]))
-    rules = Rules.model_validate_json(json.dumps(order["rules"]))
-    with start(rules, spec, device, slots) as runner:
-        if runner:
-            journal.send("contained")
-        pipeline = Pipeline(
-            job_id=order["job_id"],
-            spec=spec,
-            device=device,
-            public_url=order["public_url"],
-            journal=journal,
-            history=history,
-            now=_now,
-            runner=runner,
-        )
-        return pipeline.run().text()
 
 
 def _private_stdout() -> TextIO:
@@ -134,16 +38,6 @@ def _exit_at_eof() -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     os._exit(ORPHANED)
-
-
-def _limit_memory(megabytes: int | None) -> None:
-    if megabytes is not None:
-        limit = megabytes * _MEBIBYTE
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 if __name__ == "__main__":

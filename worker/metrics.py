@@ -1,4 +1,7 @@
-"""Metrics of a whole split by name, as scikit-learn has them."""
+"""Metrics of a whole split by name, as scikit-learn has them.
+
+It is imported where it is needed: that takes longer than all of a small run.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,7 +9,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn import metrics
 from torch import Tensor
 
 from worker.losses import paired
@@ -32,11 +34,15 @@ def measure(names: Sequence[str], outputs: Tensor, expected: Tensor) -> dict[str
 
 def _f1(_scores: Rows, decided: Rows, wanted: Rows) -> float:
     """The mean over the classes or labels; those neither there nor named are none."""
+    from sklearn import metrics  # noqa: PLC0415
+
     return float(metrics.f1_score(wanted, decided, average="macro", zero_division=math.nan))
 
 
 def _auc(scores: Rows, _decided: Rows, wanted: Rows) -> float:
     """The mean over the classes, each against the rest, or labels; those without both are none."""
+    from sklearn import metrics  # noqa: PLC0415
+
     both = [i for i, column in enumerate(wanted.T) if 0 < column.sum() < len(column)]
     if not both or not np.isfinite(scores).all():
         return math.nan
@@ -45,6 +51,8 @@ def _auc(scores: Rows, _decided: Rows, wanted: Rows) -> float:
 
 def _r2(scores: Rows, _decided: Rows, wanted: Rows) -> float:
     """1 - the share of the variance, of all outputs together, that is not explained."""
+    from sklearn import metrics  # noqa: PLC0415
+
     if len(wanted) < 2 or not np.isfinite(scores).all():
         return math.nan
     return float(metrics.r2_score(wanted, scores, multioutput="variance_weighted"))

@@ -184,7 +184,7 @@ class RemoteTask:
         self.walls: Sequence[str] = ()
         self.warnings: Sequence[str] = ()
         try:
-            self._running()
+            self._begin()
         except BaseException:
             self.close()
             raise
@@ -348,6 +348,13 @@ class RemoteTask:
             if self._link is None:  # closed meanwhile
                 raise
             return question()
+
+    def _begin(self) -> None:
+        """Build the task, and once more where the process is lost meanwhile."""
+        try:
+            self._running()
+        except LostError:
+            self._running()
 
     def _running(self) -> None:
         """See to it that there is a process, with the task built in it."""

@@ -10,7 +10,6 @@ from pathlib import Path
 import benchmarks.faults
 from benchmarks.faults.databases import KINDS, fresh
 from benchmarks.faults.running import Plan, run, to_stderr, told
-from worker.settings import Settings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,13 +24,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runner", choices=("local", "ray"), default="local")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="decides which faults, and to whom")
+    parser.add_argument(
+        "--pause",
+        type=float,
+        metavar="SECONDS",
+        help="the most between two faults (default: a worker is hit twice in a job's time)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcome there, too")
     options = parser.parse_args(arguments)
     if options.kills < 1 or options.workers < 1:
         parser.error("--kills and --workers must be at least 1")
     if options.runner == "ray" and not _has_ray():
-        parser.error("--runner ray: this installation has no Ray runner")
-    plan = Plan(options.kills, options.runner, options.workers, options.seed)
+        parser.error("--runner ray needs Ray: pip install 'lrtuner[ray]'")
+    plan = Plan(options.kills, options.runner, options.workers, options.seed, pause=options.pause)
     with tempfile.TemporaryDirectory(prefix="lrtuner-faults-") as name:
         folder = Path(name)
         with fresh(options.database, folder) as url:
@@ -43,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _has_ray() -> bool:
-    return "runner" in Settings.model_fields and importlib.util.find_spec("ray") is not None
+    return importlib.util.find_spec("ray") is not None
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Kept:
     id: str
     name: str
     status: str
+    error: Any
     attempt: int
     events: list[Event]
     trials: list[Any]
@@ -112,6 +113,7 @@ def read(database: Database) -> list[Kept]:
                 id=job.id,
                 name=job.name,
                 status=job.status,
+                error=job.error,
                 attempt=job.attempt,
                 events=[Event(e.seq, e.at, e.kind, e.data) for e in of(events, job.id, "seq")],
                 trials=of(trials, job.id, "number"),

@@ -41,7 +41,7 @@ class Process:
 
     popen: "subprocess.Popen[bytes]"
     log: Path
-    child_killed: bool = False
+    num_slots: int = 1
     ending: bool = False
     stopped: "Stopped | None" = None
     _owner: str | None = field(default=None, repr=False)
@@ -58,9 +58,13 @@ class Process:
             self._owner = found[0]
         return self._owner
 
-    def jobs(self) -> list[int]:
+    def training(self) -> list[int]:
         """Of a worker: the process of the job that it trains."""
         return sorted(_children(self.pid, deep=False))
+
+    def slots(self) -> list[int]:
+        """Of a worker with several slots: their processes."""
+        return sorted(pid for child in self.training() for pid in _children(child, deep=False))
 
     def descendants(self) -> set[tuple[int, str]]:
         """What it has started, as far as it runs: (id, when it started)."""
@@ -90,14 +94,13 @@ class Process:
 class Fleet:
     """An API and workers on one database; everything that they start carries the same mark."""
 
-    def __init__(self, folder: Path, url: str, runner: str, lease: float) -> None:
-        self.folder, self.mark = folder, secrets.token_hex(8)
+    def __init__(self, folder: Path, url: str, lease: float) -> None:
+        self.folder, self.mark = folder, f"{_MARK}={secrets.token_hex(8)}"
         self._environment = os.environ | {
-            _MARK: self.mark,
+            _MARK: self.mark.partition("=")[2],
             "LRTUNER_DATABASE_URL": url,
             "LRTUNER_DATA_DIR": str(folder),
             "LRTUNER_DEVICE": "cpu",
-            "LRTUNER_RUNNER": runner,
             "LRTUNER_LEASE_SECONDS": str(lease),
             "LRTUNER_HEARTBEAT_SECONDS": str(lease / 8),
             "LRTUNER_POLL_SECONDS": "0.1",
@@ -108,22 +111,44 @@ class Fleet:
         self.logs: list[Path] = []
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
-        self.api = self._start_api()
+        self.start_api()
 
     @property
     def address(self) -> str:
         """Where the API is."""
         return f"http://127.0.0.1:{self._port}"
 
-    def start_worker(self) -> Process:
-        """One more worker."""
-        worker = self._start("-m", "worker", "--exit-with-parent")
+    def train_on(self, address: str) -> None:
+        """Let workers that are started from now on train on that cluster of Ray."""
+        self._environment |= os.environ | {
+            "LRTUNER_RUNNER": "ray",
+            "LRTUNER_RAY_ADDRESS": address,
+        }
+
+    def start_worker(self, num_slots: int = 1) -> Process:
+        """One more worker, which trains so many runs at a time."""
+        worker = self._start("-m", "worker", "--exit-with-parent", slots=num_slots)
         self.workers.append(worker)
         return worker
 
-    def restart_api(self) -> None:
-        """Start it again where it was."""
-        self.api = self._start_api()
+    def start_api(self) -> None:
+        """Start it, or start it again where it was; see `wait_for_api`."""
+        self.api = self._start("-m", "service", "--port", str(self._port), "--exit-with-parent")
+
+    def wait_for_api(self) -> None:
+        """Until it answers.
+
+        Raises:
+            RuntimeError: it does not.
+        """
+        deadline = time.monotonic() + _SECONDS_TO_START
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{self.address}/readyz").status_code == 200:
+                    return
+            if self.api.popen.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the API does not start: {self.api.log.read_text()}")
+            time.sleep(0.05)
 
     def end(self) -> list[int]:
         """End everything as an operator would; the exit statuses that should not be."""
@@ -133,12 +158,7 @@ class Fleet:
 
     def marked(self) -> set[int]:
         """Every process of this system that carries our mark, but for dead ones."""
-        wanted = f"{_MARK}={self.mark}".encode()
-        found = set()
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdecimal() and wanted in _environment_of(folder):
-                found.add(int(folder.name))
-        return found
+        return titled(b"", self.mark)
 
     def orphans(self, patience: float) -> set[int]:
         """What still runs of ours so long after everything was ended; it is killed then."""
@@ -152,23 +172,22 @@ class Fleet:
         """How often the workers have logged these words."""
         return sum(log.read_text().count(words) for log in self.logs)
 
-    def _start_api(self) -> Process:
-        api = self._start("-m", "service", "--port", str(self._port), "--exit-with-parent")
-        deadline = time.monotonic() + _SECONDS_TO_START
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.address}/readyz").status_code == 200:
-                    return api
-            if api.popen.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the API does not start: {api.log.read_text()}")
-            time.sleep(0.05)
-
-    def _start(self, *command: str) -> Process:
+    def _start(self, *command: str, slots: int = 1) -> Process:
         log = self.folder / f"{len(self.logs)}-{command[1]}.log"
         self.logs.append(log)
+        environment = self._environment | {"LRTUNER_SLOTS": str(slots)}
         with log.open("wb") as file:
-            popen = _popen([sys.executable, *command], self._environment, file)
-        return Process(popen, log)
+            popen = _popen([sys.executable, *command], environment, file)
+        return Process(popen, log, slots)
+
+
+def titled(title: bytes, mark: str) -> set[int]:
+    """The processes of this system that carry the mark, and whose command begins so."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and mark.encode() in _of(folder, "environ"):
+            found |= {int(folder.name)} if _of(folder, "cmdline").startswith(title) else set()
+    return found
 
 
 def waited(left: Callable[[], set[Any]], patience: float) -> set[Any]:
@@ -211,7 +230,7 @@ def born(pid: int) -> str | None:
     return None
 
 
-def _environment_of(folder: Path) -> bytes:
+def _of(folder: Path, name: str) -> bytes:
     with contextlib.suppress(OSError):
-        return (folder / "environ").read_bytes()  # empty for what is dead
+        return (folder / name).read_bytes()  # empty for what is dead
     return b""

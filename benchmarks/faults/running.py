@@ -5,34 +5,49 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.faults import findings
-from benchmarks.faults.injecting import Injector, Submitter
+from benchmarks.faults.injecting import SECONDS_TO_VANISH, Injector, Submitter
 from benchmarks.faults.jobs import JOBS
-from benchmarks.faults.processes import Fleet
+from benchmarks.faults.nodes import cluster
+from benchmarks.faults.processes import Fleet, waited
 from lrtuner.store import open_database
 from lrtuner.store.engine import Database
 
 _SECONDS_OF_SILENCE = 180.0
 """So long may nothing happen before a job that is not finished counts as lost."""
 
-#: What must have acted: a guard that never did was not tested.
-GUARDS = ("lease refusals", "rescued", "released", "process restarted", "submits cut off")
+_SECONDS_TO_ACT = 120.0
+_MOST_TRIES = 5
+
+#: What must have acted, and the fault that makes it: a guard that never did was not tested.
+GUARDS = {
+    "lease refusals": "stop worker",
+    "rescued": "kill worker",
+    "released": "end worker",
+    "process restarted": "kill training",
+    "submits cut off": "kill API",
+}
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for; `lease` in seconds."""
+    """What is asked for; `lease` in seconds, and `pause`, the most between faults.
+
+    Without a pause each worker is hit about twice while it would do an undisturbed job.
+    """
 
     kills: int
     runner: str = "local"
     workers: int = 3
     seed: int = 0
     lease: float = 2.0
+    pause: float | None = None
     jobs: tuple[str, ...] = tuple(JOBS)
 
 
@@ -84,32 +99,40 @@ def run(plan: Plan, url: str, folder: Path, tell: Tell) -> Outcome:
     """Run the jobs on a migrated database; processes log into the folder."""
     began = time.monotonic()
     database = open_database(url)
-    fleet = Fleet(folder, url, plan.runner, plan.lease)
+    fleet = Fleet(folder, url, plan.lease)
+    opened, nodes = ExitStack(), None
     try:
-        for _ in range(plan.workers):
-            fleet.start_worker()
+        if plan.runner == "ray":
+            nodes = opened.enter_context(cluster(folder, fleet.mark))
+            fleet.train_on(nodes.address)
+        for number in range(plan.workers):
+            fleet.start_worker(num_slots=2 if number == 0 else 1)
+        fleet.wait_for_api()
         submitter = Submitter(fleet, plan.jobs)
         for _ in plan.jobs:
             submitter.submit()
         _wait_for_all(database, lambda: None)
         undisturbed = findings.read(database)
-        pace = _pace(undisturbed, plan.workers)
+        pause = plan.pause or _pause(undisturbed, plan.workers)
         tell(f"undisturbed: {len(undisturbed)} jobs, {time.monotonic() - began:.0f} s")
-        injector = Injector(fleet, database, submitter, plan.lease, plan.seed)
-        _disturb(plan, injector, pace, tell)
+        injector = Injector(fleet, database, submitter, plan.lease, plan.seed, nodes)
+        _disturb(plan, injector, pause, tell)
+        _spare_no_guard(plan, injector, tell)
         _wait_for_all(database, injector.attend)
         injector.wake_all()
         left = {pid for pid, _ in injector.orphans()}
     finally:
         bad_ends = fleet.end()
-        left_at_the_end = fleet.orphans(patience=60.0)
+        left_on_nodes = waited(nodes.training, SECONDS_TO_VANISH) if nodes else set()
+        opened.close()
+        left_at_the_end = fleet.orphans(SECONDS_TO_VANISH)
     kept = findings.read(database)
     database.close()
     return Outcome(
         lost=_lost(kept, submitter),
         published_twice=[job.id for job in kept if job.publications() > 1],
         stale_writes=[text for job in kept for text in job.stale_writes()],
-        orphans=sorted(left | left_at_the_end),
+        orphans=sorted(left | left_on_nodes | left_at_the_end),
         different=_different(kept, undisturbed),
         bad_ends=bad_ends + injector.bad_ends,
         guards=_guards(kept, fleet, submitter),
@@ -121,15 +144,39 @@ def run(plan: Plan, url: str, folder: Path, tell: Tell) -> Outcome:
     )
 
 
-def _disturb(plan: Plan, injector: Injector, pace: float, tell: Tell) -> None:
+def _disturb(plan: Plan, injector: Injector, pause: float, tell: Tell) -> None:
     for number in range(1, plan.kills + 1):
-        while findings.unfinished(injector.database) < plan.workers:
-            injector.submitter.submit()
-        pause = time.monotonic() + injector.random.uniform(0.0, 1.0) * pace
-        while time.monotonic() < pause:
+        injector.keep_busy(plan.workers)
+        until = time.monotonic() + injector.random.uniform(0.0, pause)
+        while time.monotonic() < until:
             injector.attend()
             time.sleep(0.05)
         tell(f"{number} of {plan.kills}: {injector.inject()}")
+
+
+def _spare_no_guard(plan: Plan, injector: Injector, tell: Tell) -> None:
+    """Chance may have spared one: the fault that it is there for, until it has acted."""
+    for guard, kind in GUARDS.items():
+        for _ in range(_MOST_TRIES):
+            if _has_acted(guard, injector):
+                break
+            injector.keep_busy(plan.workers)
+            injector.inject_one(kind)
+            tell(f"for {guard}: {kind}")
+            _wait_for(guard, plan, injector)
+
+
+def _wait_for(guard: str, plan: Plan, injector: Injector) -> None:
+    deadline = time.monotonic() + _SECONDS_TO_ACT
+    while not _has_acted(guard, injector) and time.monotonic() < deadline:
+        injector.keep_busy(plan.workers)
+        injector.attend()
+        time.sleep(0.1)
+
+
+def _has_acted(guard: str, injector: Injector) -> bool:
+    kept = findings.read(injector.database)
+    return _guards(kept, injector.fleet, injector.submitter)[guard] > 0
 
 
 def _wait_for_all(database: Database, attend: Callable[[], None]) -> None:
@@ -144,8 +191,7 @@ def _wait_for_all(database: Database, attend: Callable[[], None]) -> None:
             return
 
 
-def _pace(undisturbed: list[findings.Kept], workers: int) -> float:
-    """The most seconds between faults: each worker is hit about twice while it would do a job."""
+def _pause(undisturbed: list[findings.Kept], workers: int) -> float:
     lasted = [job.events[-1].at - job.begins[1].at for job in undisturbed]
     return statistics.mean(lasted) / workers
 
@@ -156,7 +202,9 @@ def _lost(kept: list[findings.Kept], submitter: Submitter) -> list[str]:
     gone = [
         text for text, job_id in zip(gone, submitter.accepted, strict=True) if job_id not in there
     ]
-    return gone + [f"{job.id}: {job.status}" for job in kept if job.status != "succeeded"]
+    return gone + [
+        f"{job.id}: {job.status} {job.error}" for job in kept if job.status != "succeeded"
+    ]
 
 
 def _different(kept: list[findings.Kept], undisturbed: list[findings.Kept]) -> list[str]:

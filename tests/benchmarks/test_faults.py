@@ -20,7 +20,7 @@ KILLS = 10
 
 def test_under_kills_and_stops_nothing_is_lost_and_every_answer_is_the_same(database_url, tmp_path):
     messages = []
-    plan = Plan(KILLS, workers=2, jobs=("wine, sgd", "wine, adamw"))
+    plan = Plan(KILLS, workers=2, jobs=("short, sgd", "short, adamw"))
     outcome = run(plan, database_url, tmp_path, messages.append)
     assert outcome.faultless, told(outcome)
     assert sum(outcome.faults.values()) == KILLS
@@ -101,9 +101,9 @@ def test_a_recommendation_of_a_dead_attempt_is_found(store, ended):
 
 def test_what_carries_the_mark_is_found_and_ended(tmp_path):
     fleet = processes.Fleet.__new__(processes.Fleet)
-    fleet.mark = "0123456789abcdef"
+    fleet.mark = "LRTUNER_FAULTS_MARK=0123456789abcdef"
     command = [sys.executable, "-c", "print(1, flush=True); input()"]
-    marked = os.environ | {"LRTUNER_FAULTS_MARK": fleet.mark}
+    marked = os.environ | dict([fleet.mark.split("=")])
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with (
         subprocess.Popen(command, env=marked, **pipes) as orphan,

@@ -5,7 +5,7 @@ import json
 import logging
 
 from lrtuner import logs
-from worker import child
+from worker import child, order
 
 
 def test_what_it_logs_says_of_which_job_and_attempt(monkeypatch, capsys):
@@ -13,13 +13,13 @@ def test_what_it_logs_says_of_which_job_and_attempt(monkeypatch, capsys):
         logging.getLogger("some.library").warning("odd")
         raise RuntimeError("a fault of ours")
 
-    order = {"job_id": "job_a", "attempt": 3, "memory_limit_mb": None}
-    order["log"] = {"level": "info", "style": "json"}
+    told = {"job_id": "job_a", "attempt": 3, "memory_limit_mb": None}
+    told["log"] = {"level": "info", "style": "json"}
     out = io.StringIO()
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(order) + "\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(told) + "\n"))
     monkeypatch.setattr(child, "_private_stdout", lambda: out)
     monkeypatch.setattr(child, "_exit_at_eof", lambda: None)
-    monkeypatch.setattr(child, "_train", fail)
+    monkeypatch.setattr(order, "_train", fail)
     root = logging.getLogger()
     before = root.handlers[:], root.level
     try:

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn import datasets
 
 from lrtuner.sources import split_sizes
 from lrtuner.sources.datasets import BreastCancer, Diabetes, Digits, DigitSegments, Wine
@@ -28,32 +27,32 @@ _SEGMENTS = (
 
 def digits(_config: Digits, seed: int) -> Data:
     """Images 1 x 8 x 8 with values in 0..1."""
-    images, targets = datasets.load_digits(return_X_y=True)
+    images, targets = _loaded("digits")
     return _split(_pixels(images), _classes(targets), seed, int(targets.max()) + 1)
 
 
 def digit_segments(_config: DigitSegments, seed: int) -> Data:
     """The same images, each with seven labels that are 0 or 1."""
-    images, targets = datasets.load_digits(return_X_y=True)
+    images, targets = _loaded("digits")
     shown = np.array([[segment in digit for segment in "abcdefg"] for digit in _SEGMENTS])
     return _split(_pixels(images), shown[targets].astype(np.float32), seed, shown.shape[1])
 
 
 def breast_cancer(_config: BreastCancer, seed: int) -> Data:
     """30 features, standardised by the training split."""
-    inputs, targets = datasets.load_breast_cancer(return_X_y=True)
+    inputs, targets = _loaded("breast_cancer")
     return _standardised(_split(inputs, _classes(targets), seed, int(targets.max()) + 1))
 
 
 def wine(_config: Wine, seed: int) -> Data:
     """13 features, standardised by the training split."""
-    inputs, targets = datasets.load_wine(return_X_y=True)
+    inputs, targets = _loaded("wine")
     return _standardised(_split(inputs, _classes(targets), seed, int(targets.max()) + 1))
 
 
 def diabetes(_config: Diabetes, seed: int) -> Data:
     """10 features and the number to predict, standardised by the training split."""
-    inputs, targets = datasets.load_diabetes(return_X_y=True, scaled=False)
+    inputs, targets = _loaded("diabetes", scaled=False)
     values = targets[:, None].astype(np.float32)
     data = _standardised(_split(inputs, values, seed, 1))
     mean, deviation = _moments(data.train.targets)
@@ -62,6 +61,14 @@ def diabetes(_config: Diabetes, seed: int) -> Data:
         for split in (data.train, data.validation, data.test)
     )
     return Data(1, *splits)
+
+
+def _loaded(name: str, **how: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The inputs and targets; scikit-learn is imported here because that takes seconds."""
+    from sklearn import datasets  # noqa: PLC0415
+
+    inputs, targets = getattr(datasets, f"load_{name}")(return_X_y=True, **how)
+    return inputs, targets
 
 
 def _pixels(images: NDArray[Any]) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.conftest import spec_of
-from worker.remote import LostError
+from worker.remote import LostError, RemoteTask
 from worker.runners.slot import Slot
 from worker.serve import ordered
 
@@ -98,3 +98,17 @@ def test_a_slot_that_was_killed_says_so(slot):
     assert slot.ended
     with pytest.raises(LostError):
         slot.send({"number": 1, "ask": "describe"})
+
+
+def test_one_that_is_lost_while_the_task_is_built_is_started_once_more():
+    started = []
+
+    def start():
+        started.append(Slot(ordered(spec_of())))
+        os.kill(started[-1].pid, signal.SIGKILL)
+        return started[-1]
+
+    with pytest.raises(LostError):
+        RemoteTask(spec_of(), start)
+    assert len(started) == 2
+    assert all(slot.ended for slot in started)
