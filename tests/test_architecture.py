@@ -57,6 +57,11 @@ def test_a_process_that_trains_needs_no_database():
     )
 
 
+def test_what_ends_with_its_parent_listens_for_that_before_it_imports_what_trains():
+    slow = {"torch", "numpy", "pydantic"}
+    run_without(slow, "import worker.child, worker.runners.inside")
+
+
 def test_other_finders_read_the_tasks_of_the_benchmark_with_little():
     """Only what `benchmarks.finder.environments` installs beside each of them."""
     rest = {"sqlalchemy", "alembic", "optuna", "rich", "typer", "httpx", "jinja2", "pathspec"}

@@ -94,9 +94,9 @@ class Injector:
             "kill API": self._kill_api,
         }
 
-    def keep_busy(self, least: int) -> None:
-        """Submit jobs until so many are not finished."""
-        while findings.unfinished(self.database) < least:
+    def keep_busy(self) -> None:
+        """Submit jobs until there is one for each worker, and one that waits."""
+        while findings.unfinished(self.database) <= len(self.fleet.workers):
             self.fleet.wait_for_api()
             self.submitter.submit()
 
@@ -113,6 +113,7 @@ class Injector:
         """A fault of this kind, once there is somebody whom it can happen to."""
         deadline = time.monotonic() + _SECONDS_TO_FIND_ONE
         while not self._faults[kind]():
+            self.keep_busy()
             self.attend()
             if time.monotonic() > deadline:
                 raise RuntimeError(f"found nobody to {kind} for {_SECONDS_TO_FIND_ONE:g} s")

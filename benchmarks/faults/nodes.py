@@ -16,7 +16,7 @@ _TRAINS = b"ray::told"
 
 
 class Nodes:
-    """Nodes of one CPU each; everything on them has `mark` in its environment."""
+    """Nodes of two CPUs each, as many processes as Ray keeps there; all of them carry `mark`."""
 
     def __init__(self, utilities: Any, environment: dict[str, str], mark: str, count: int) -> None:
         self._environment, self._mark = environment, mark
@@ -47,7 +47,7 @@ class Nodes:
         self._cluster.shutdown()
 
     def _add(self) -> None:
-        self._cluster.add_node(num_cpus=1, env_vars=self._environment)
+        self._cluster.add_node(num_cpus=2, env_vars=self._environment)
 
 
 @contextmanager

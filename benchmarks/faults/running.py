@@ -117,7 +117,7 @@ def run(plan: Plan, url: str, folder: Path, tell: Tell) -> Outcome:
         tell(f"undisturbed: {len(undisturbed)} jobs, {time.monotonic() - began:.0f} s")
         injector = Injector(fleet, database, submitter, plan.lease, plan.seed, nodes)
         _disturb(plan, injector, pause, tell)
-        _spare_no_guard(plan, injector, tell)
+        _spare_no_guard(injector, tell)
         _wait_for_all(database, injector.attend)
         injector.wake_all()
         left = {pid for pid, _ in injector.orphans()}
@@ -146,7 +146,7 @@ def run(plan: Plan, url: str, folder: Path, tell: Tell) -> Outcome:
 
 def _disturb(plan: Plan, injector: Injector, pause: float, tell: Tell) -> None:
     for number in range(1, plan.kills + 1):
-        injector.keep_busy(plan.workers)
+        injector.keep_busy()
         until = time.monotonic() + injector.random.uniform(0.0, pause)
         while time.monotonic() < until:
             injector.attend()
@@ -154,22 +154,22 @@ def _disturb(plan: Plan, injector: Injector, pause: float, tell: Tell) -> None:
         tell(f"{number} of {plan.kills}: {injector.inject()}")
 
 
-def _spare_no_guard(plan: Plan, injector: Injector, tell: Tell) -> None:
+def _spare_no_guard(injector: Injector, tell: Tell) -> None:
     """Chance may have spared one: the fault that it is there for, until it has acted."""
     for guard, kind in GUARDS.items():
         for _ in range(_MOST_TRIES):
             if _has_acted(guard, injector):
                 break
-            injector.keep_busy(plan.workers)
+            injector.keep_busy()
             injector.inject_one(kind)
             tell(f"for {guard}: {kind}")
-            _wait_for(guard, plan, injector)
+            _wait_for(guard, injector)
 
 
-def _wait_for(guard: str, plan: Plan, injector: Injector) -> None:
+def _wait_for(guard: str, injector: Injector) -> None:
     deadline = time.monotonic() + _SECONDS_TO_ACT
     while not _has_acted(guard, injector) and time.monotonic() < deadline:
-        injector.keep_busy(plan.workers)
+        injector.keep_busy()
         injector.attend()
         time.sleep(0.1)
 
