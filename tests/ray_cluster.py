@@ -24,6 +24,8 @@ os.environ |= {
 }
 MARK = "LRTUNER_TEST_MARK"  # of tests.conformance.misbehaving, which takes seconds to import
 
+DATABASE = {"LRTUNER_DATABASE_URL": "postgresql://u@h/d", "LRTUNER_DATABASE_PASSWORD": "secret"}
+
 ROOT = Path(__file__).parent.parent
 GONE_SECONDS = 30.0
 
@@ -70,7 +72,7 @@ def _parent(pid):
 
 
 def _environment(**more):
-    ours = {"PYTHONPATH": str(ROOT), "LRTUNER_DATABASE_URL": "postgresql://secret"}
+    ours = {"PYTHONPATH": str(ROOT), **DATABASE}
     return {**ours, MARK: str(Path(tempfile.gettempdir()) / f"killed-{TOKEN}"), **more}
 
 

@@ -122,7 +122,7 @@ def until(look: Callable[[], T | None], seconds: float, what: str) -> T:
 
 def inside(container: str, *command: str) -> str:
     """What a command in a container says."""
-    return run(["docker", "exec", container, *command]).strip()
+    return run(["docker", "exec", container, *command], seconds=240).strip()
 
 
 def logged(container: str) -> list[dict[str, Any]]:
@@ -152,17 +152,20 @@ def run(
     """The standard output of a command, with `both` its standard error, too.
 
     Raises:
-        BrokenError: it failed; the message is the end of what it said.
+        BrokenError: it failed, with the end of what it said, or did not end in time.
     """
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        timeout=seconds,
-        input=given,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            timeout=seconds,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BrokenError(str(error)) from None
     if done.returncode:
         said = (done.stdout + done.stderr)[-3000:]
         raise BrokenError(f"`{' '.join(command)}` ended with {done.returncode}:\n{said}")

@@ -13,8 +13,8 @@ from worker.settings import Settings as WorkerSettings
 ROOT = Path(__file__).parents[2]
 OURS = ["migrate", "api", "worker", "ray-head", "ray-worker", "ray-driver"]
 
-#: In the image, or in docker-compose.secrets.yml; or what `lrtuner serve` tells its own workers.
-ELSEWHERE = {"LRTUNER_DATA_DIR", "LRTUNER_METRICS_PORT", "LRTUNER_METRICS_HOST", "LRTUNER_WORKERS"}
+#: In the image.
+ELSEWHERE = {"LRTUNER_DATA_DIR", "LRTUNER_METRICS_PORT", "LRTUNER_METRICS_HOST"}
 
 #: Of the driver of the cluster alone.
 OF_RAY = {"LRTUNER_RUNNER", "LRTUNER_RAY_ADDRESS", "LRTUNER_RAY_GPUS_PER_SLOT"}
@@ -25,6 +25,20 @@ def read(name):
 
 
 STACK = read("docker-compose.yml")
+EXAMPLE = (ROOT / ".env.example").read_text()
+NAMED = re.findall(r"^#([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE)
+FIELDS = {
+    variable(field): (settings, field)
+    for settings in (ServiceSettings, WorkerSettings)
+    for field in settings.model_fields
+}
+
+#: Of variables of the files, docker-compose.yml first.
+DEFAULTS = {
+    name: default
+    for file in ("docker-compose.secrets.yml", "docker-compose.yml")
+    for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", (ROOT / file).read_text())
+}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +79,6 @@ def test_no_password_has_a_default():
     passwords = re.findall(r"PASSWORD: (.*)", text)
     assert passwords
     assert set(passwords) == {"${POSTGRES_PASSWORD?set POSTGRES_PASSWORD in .env}"}
-    assert "\nPOSTGRES_PASSWORD=" not in (ROOT / ".env.example").read_text()
 
 
 def test_the_password_may_be_a_file():
@@ -93,11 +106,21 @@ def test_the_ray_cluster_reaches_nothing_else():
     assert len(nodes) == 1  # one Python, one Ray
 
 
-def test_the_example_names_what_there_is():
-    used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
-    used |= {variable(n) for s in (ServiceSettings, WorkerSettings) for n in s.model_fields}
-    named = re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), flags=re.MULTILINE)
-    assert set(named) <= used
+def test_the_example_sets_nothing_and_names_what_there_is():
+    assert not re.findall(r"^\w+=", EXAMPLE, re.MULTILINE)
+    named, used = {name for name, _ in NAMED}, set(DEFAULTS) | {"POSTGRES_PASSWORD"}
+    assert used <= named, "add them to .env.example"
+    assert named <= used | set(FIELDS)
+
+
+@pytest.mark.parametrize(("name", "text"), NAMED)
+def test_what_the_example_says_holds_without_it(monkeypatch, name, text):
+    if name in DEFAULTS:
+        assert text == DEFAULTS[name]
+    elif name in FIELDS:
+        settings, field = FIELDS[name]
+        monkeypatch.setenv(name, text)
+        assert getattr(settings(), field) == settings.model_fields[field].default
 
 
 def test_every_image_ends_as_an_ordinary_user_without_torch_in_the_api():

@@ -7,7 +7,7 @@ import pytest
 
 from lrtuner import __version__
 from lrtuner.errors import JobFailedError
-from tests.ray_cluster import ask_of, processes, task_of, wait_until
+from tests.ray_cluster import DATABASE, ask_of, processes, task_of, wait_until
 from tests.worker.conftest import CPU, spec_of
 from worker import trainer
 from worker.device import prepare
@@ -145,7 +145,7 @@ def test_a_node_has_folders_of_its_own(ray_cluster, joined, tmp_path):
 
 def test_a_task_has_no_database_and_one_thread(joined):
     found = ray.get(ray.remote(num_cpus=1)(surroundings).remote())
-    assert found == {"LRTUNER_DATABASE_URL": None, "CUDA_VISIBLE_DEVICES": "", "threads": 1}
+    assert found == dict.fromkeys(DATABASE) | {"CUDA_VISIBLE_DEVICES": "", "threads": 1}
 
 
 def surroundings():
@@ -153,7 +153,7 @@ def surroundings():
     import torch  # noqa: PLC0415
 
     list(runner.node.told(ask_of(SPEC)._order, None))
-    names = ("LRTUNER_DATABASE_URL", "CUDA_VISIBLE_DEVICES")
+    names = (*DATABASE, "CUDA_VISIBLE_DEVICES")
     return {name: os.environ.get(name) for name in names} | {"threads": torch.get_num_threads()}
 
 

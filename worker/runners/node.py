@@ -16,6 +16,7 @@ import torch
 
 from lrtuner import __version__
 from lrtuner.job import JobSpec
+from lrtuner.settings import without_database
 from worker import serve
 from worker.device import choose_device, environment, prepare
 from worker.failure import explained
@@ -97,7 +98,8 @@ def _device(name: str) -> torch.device:
     A process can use those GPUs alone that it saw when it first used one. So it sees all of them,
     and what changes from call to call is the index.
     """
-    os.environ.pop("LRTUNER_DATABASE_URL", None)  # no task has a use for it
+    for each in set(os.environ) - set(without_database(os.environ)):  # no task has a use for it
+        del os.environ[each]
     if name == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         return torch.device(name)
