@@ -56,7 +56,7 @@ test-compose: ## the deployment of docker-compose.yml, from a clean clone; needs
 	tests/compose/run
 
 fuzz: $(STAMP) ## thousands of made-up requests, with and without a key, against the API's description
-	$(BIN)/python -m pytest tests/service/test_fuzzing.py
+	$(BIN)/python -m pytest tests/service/test_fuzzing.py -rP
 
 lint: $(STAMP) ## formatter check, linter, types, import contracts, dependency check
 	$(BIN)/ruff format --check .

@@ -1,7 +1,7 @@
 """A job's evidence without training: runs of every purpose, with values that are known."""
 
 from lrtuner.document import Provenance, SpentBudget, Verdict
-from lrtuner.evidence import Failure, LossCurve, TrialRecord
+from lrtuner.evidence import Environment, Failure, LossCurve, TrialRecord
 from lrtuner.job import JobSpec
 from lrtuner.range_test import (
     Probe,
@@ -154,13 +154,16 @@ SEARCH = {
 }
 CONFIRM = {"verdict": VERDICT.model_dump(mode="json"), "warnings": []}
 
-ENVIRONMENT = {
-    "python": "3.11.7",
-    "torch": "2.13.0",
-    "optuna": "5.0.0",
-    "lrtuner": "0.1.0",
-    "platform": "Linux",
-    "device": "cpu (x86_64)",
-    "threads": 1,
-    "dataset_digest": "sha256:" + "a" * 64,
-}
+ENVIRONMENT = Environment(
+    python="3.11.7",
+    torch="2.13.0",
+    optuna="5.0.0",
+    lrtuner="0.1.0",
+    platform="Linux",
+    device="cpu (x86_64)",
+    threads=1,
+    dataset_digest="sha256:" + "a" * 64,
+    walls=["seccomp", "landlock"],
+    dataset_bytes=4096,
+    libraries={"timm": "1.0.9"},
+).model_dump()

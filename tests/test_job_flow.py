@@ -94,6 +94,10 @@ def test_post_wait_download_load_train(database, database_url, tmp_path):
 
         found = client.get(f"{job_url}/range-test").json()
         assert found["sweeps"]
+        report = client.get(f"{job_url}/report.json").json()
+        assert report["reproduction"]["environment"]["torch"] == torch.__version__
+        page = client.get(f"{job_url}/report.html")
+        assert (page.status_code, torch.__version__ in page.text) == (200, True)
         kinds = [event["kind"] for event in client.get(f"{job_url}/events").json()["items"]]
         assert kinds[0] == "job.queued"
         assert json.loads(path.read_text())["provenance"]["job_id"] == job["id"]

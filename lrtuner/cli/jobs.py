@@ -1,6 +1,7 @@
 """The commands of a job's life: submit, wait, status, cancel, download, jobs."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -138,7 +139,7 @@ def submit(
                 gate.explain(error)
             raise
     if job.cached:
-        note(_from_cache(job))
+        note(_from_cache(job, spec))
     if not wait:
         say(_json(job) if as_json else job.id)
         if not job.cached:
@@ -295,10 +296,13 @@ def _check_output(output: str, as_json: bool) -> None:
     require_writable(output)
 
 
-def _from_cache(job: Job) -> str:
+def _from_cache(job: Job, asked: Mapping[str, Any]) -> str:
     name = f" ({clean(job.name)})" if job.name else ""
     when = clean(job.finished_at or "before")
-    return f"answered from the cache: job {job.id}{name} of {when} (--no-cache asks anew)"
+    told = f"answered from the cache: job {job.id}{name} of {when} (--no-cache asks anew)"
+    if (asked.get("name"), asked.get("metadata") or {}) == (job.name, job.metadata):
+        return told
+    return f"{told}; it keeps its own name and labels, by which history and --latest find it"
 
 
 def _filename(format: str) -> str:

@@ -122,7 +122,9 @@ class Reproduction(Record):
     commands: list[str]
     job: dict[str, Any]
     seed: int
-    environment: dict[str, str | int] | None
+    environment: dict[str, Any] | None = Field(
+        description="The machine and the versions, as the worker of the last attempt told them."
+    )
     content_hash: str | None
 
 

@@ -8,6 +8,7 @@ pictures, which escape their own, are put in as they are.
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
@@ -49,7 +50,7 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"num": _number, "signed": _signed, "percent": _percent}
+    environment.filters |= {"num": _number, "signed": _signed, "percent": _percent, "plain": _plain}
     text = resources.files("lrtuner.report").joinpath("page.html.jinja").read_text("utf-8")
     return environment.from_string(text)
 
@@ -64,6 +65,15 @@ def _signed(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return _data(value, f"{100 * value:+.3g} %") if value is not None else _NOTHING
+
+
+def _plain(value: Any) -> str:
+    """What a worker tells of itself: a text, a number, a list or versions by name."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {version}" for name, version in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _data(value: float, text: str) -> Markup:

@@ -31,6 +31,7 @@ class Checked:
     def __init__(self, send, app=None):
         self.send = send
         self.app = app
+        _documented_paths()  # made once, and not by many threads at the same time
 
     def request(self, method, url, *, documented=True, **options):
         answer = self.send(method, url, **options)

@@ -1,9 +1,14 @@
 """Requests that are sent again, and questions that were answered before."""
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -149,6 +154,41 @@ def test_many_at_once_make_one_job_for_each_key(serve, store, database_url, requ
     assert number_of_jobs(store) == keys
     assert len({(key, job_id) for key, job_id, _ in answers}) == keys
     assert Counter(replayed for *_, replayed in answers) == {False: keys, True: requests - keys}
+
+
+@pytest.mark.slow
+def test_what_was_accepted_is_there_after_the_api_was_killed(store, database_url):
+    """However many requests were under way."""
+    command = [sys.executable, "-m", "service", "--port", "0", "--exit-with-parent"]
+    environment = os.environ | {"LRTUNER_DATABASE_URL": database_url}
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    accepted = SimpleQueue()
+
+    def send(url):
+        with httpx.Client(base_url=url, timeout=30) as client:
+            while True:
+                try:
+                    answer = client.post("/v1/jobs", json=SMALLEST_JOB)
+                except httpx.TransportError:
+                    return
+                assert answer.status_code == 202
+                accepted.put(answer.json()["id"])
+
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        try:
+            line = next(line for line in process.stderr if "listening on" in line)
+            with ThreadPoolExecutor(9) as pool:
+                pool.submit(process.stderr.read)  # or the pipe is full some day
+                senders = [pool.submit(send, line.split()[-1]) for _ in range(8)]
+                known = [accepted.get(timeout=60) for _ in range(100)]
+                process.kill()
+                for sender in senders:
+                    sender.result(timeout=60)
+        finally:
+            process.kill()
+    while not accepted.empty():
+        known.append(accepted.get())
+    assert set(known) <= {job.id for job in store.read(reading.list_jobs, limit=10_000).items}
 
 
 def test_a_key_is_free_again_where_its_request_failed(store):

@@ -338,6 +338,19 @@ def test_an_answer_from_the_cache_is_said(run, service, job_file):
     assert service.queries[-1] == {"cache": ["false"]}
 
 
+@pytest.mark.parametrize(
+    ("asked", "differs"),
+    [({}, False), ({"metadata": {}}, False), ({"metadata": {"commit": "c2"}}, True),
+     ({"name": "resnet"}, True)],
+)  # fmt: skip
+def test_a_cached_answer_under_another_name_is_said(run, service, asked, differs):
+    service.cached = True
+    spec = json.dumps({**SPEC, "name": service.job()["name"], **asked})
+    result = run("submit", "-", url=service.url, stdin=spec)
+    assert result.exit_code == 0
+    assert ("keeps its own name and labels" in result.stderr) is differs
+
+
 def test_the_latest_of_a_name(run, service, tmp_path):
     labels = ("--metadata", "branch=main=1", "--metadata", "k=")
     result = run("download", "--latest", "--name", "resnet", *labels, url=service.url)

@@ -277,6 +277,9 @@ def test_how_to_get_it_and_how_to_repeat_it():
     told = page.id("provenance").text
     assert "2.13.0" in told
     assert "sha256:" + "a" * 64 in told
+    assert "seccomp, landlock" in told
+    assert "timm 1.0.9" in told
+    assert "dataset streamed" in told
     assert made().reproduction.content_hash in told
     links = [each.get("href") for each in page.root.all("a")]
     assert "https://lr.example/v1/jobs/job_1/report.json" in links
