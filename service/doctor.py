@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 from lrtuner.diagnosis import Diagnosis, Examination, fine, invalid_settings, warned, wrong
 from lrtuner.errors import InvalidInputError, LRTunerError
 from lrtuner.settings import from_environment, variable
-from lrtuner.store import keys, migrate, open_database
+from lrtuner.store import keys, open_database
 from lrtuner.store.engine import file_of, parsed_url
+from lrtuner.store.level import is_migrated
 from service.access import is_local
 from service.settings import Auth, Settings
 
@@ -59,7 +60,7 @@ def _has_keys(settings: Settings) -> bool:
         return False
     database = open_database(settings.database_url)
     try:
-        if not migrate.is_migrated(database):
+        if not is_migrated(database):
             return False
         with database.reading() as connection:
             return keys.has_keys(connection)
