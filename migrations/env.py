@@ -8,7 +8,7 @@ from alembic import context
 
 from lrtuner.settings import url_from_environment
 from lrtuner.store.engine import open_database
-from lrtuner.store.migrate import VERSION_TABLE
+from lrtuner.store.level import VERSION_TABLE
 from lrtuner.store.tables import metadata
 
 

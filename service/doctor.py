@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 from lrtuner.diagnosis import Diagnosis, Examination, fine, invalid_settings, warned, wrong
 from lrtuner.errors import InvalidInputError, LRTunerError
 from lrtuner.settings import from_environment, variable
-from lrtuner.store import keys, migrate, open_database
+from lrtuner.store import keys, open_database
 from lrtuner.store.engine import file_of, parsed_url
 from lrtuner.store.keys import KeyRow
+from lrtuner.store.level import is_migrated
 from lrtuner.words import plural
 from service.access import is_local
 from service.addresses import is_allowed, networks
@@ -107,7 +108,7 @@ def _keys(settings: Settings) -> list[KeyRow]:
         return []
     database = open_database(settings.database_url)
     try:
-        if not migrate.is_migrated(database):
+        if not is_migrated(database):
             return []
         with database.reading() as connection:
             return keys.list_keys(connection)

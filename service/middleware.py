@@ -93,9 +93,12 @@ class Streams:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
+        before = set(scope)
         await self.app(scope, receive, send)
         if _STREAM not in scope:
             return
+        for name in scope.keys() - before - {_STREAM}:
+            del scope[name]  # it lasts as long as the stream, and so would all that it leads to
         async with aclosing(scope.pop(_STREAM)) as chunks:
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -10,7 +10,6 @@ from functools import cached_property
 
 import anyio
 import httpcore
-import httpx
 
 import lrtuner
 from service.addresses import GuardedNetwork, Network, RefusedAddressError, Resolver, resolve
@@ -56,6 +55,8 @@ class Sender:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
+        import httpx  # noqa: PLC0415 - a hundred modules that few services ever need
+
         return httpx.create_ssl_context()  # certifi's, or those of SSL_CERT_FILE
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from lrtuner.errors import DatabaseDownError, LRTunerError
-from lrtuner.store import Database, migrate
+from lrtuner.store import Database
+from lrtuner.store.level import Level, is_migrated, level_of
 from service.problem import ProblemError
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Storage:
         """Which database it is, without its address: `sqlite` or `postgresql`."""
         return self.database.url.get_backend_name()
 
-    def check(self) -> migrate.Level:
+    def check(self) -> Level:
         """Make sure that jobs can be kept; whether the schema is this version's or a later one.
 
         Raises:
@@ -44,13 +45,13 @@ class Storage:
             DatabaseDownError: it does not answer, or cannot be used at all.
         """
         try:
-            level, _ = migrate.level_of(self.database)
+            level, _ = level_of(self.database)
         except LRTunerError:
             raise
         except Exception as error:
             _log.exception("the database cannot be used")
             raise DatabaseDownError from error
-        if level not in (migrate.Level.CURRENT, migrate.Level.NEWER):
+        if level not in (Level.CURRENT, Level.NEWER):
             raise _not_migrated()
         return level
 
@@ -63,7 +64,7 @@ class Storage:
             raise
         except Exception as error:
             # Every database has its own error for a missing table: look only when there is one.
-            if not migrate.is_migrated(self.database):
+            if not is_migrated(self.database):
                 raise _not_migrated() from error
             raise
 

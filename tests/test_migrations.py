@@ -9,10 +9,11 @@ import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from lrtuner.lifecycle import Stage, TrialState
-from lrtuner.store import migrate, open_database, queue, reading
+from lrtuner.store import level, migrate, open_database, queue, reading
 from lrtuner.store.tables import metadata
 
 HEAD = "0010"
@@ -23,7 +24,7 @@ def tables(url):
     with database.reading() as connection:
         names = set(sa.inspect(connection).get_table_names())
     database.close()
-    return names - {migrate.VERSION_TABLE}
+    return names - {level.VERSION_TABLE}
 
 
 def test_up_and_down_and_up(empty_database_url):
@@ -49,29 +50,34 @@ def test_a_difference_would_be_found(database_url):
 
 def test_a_database_knows_whether_it_is_migrated(empty_database_url):
     database = open_database(empty_database_url)
-    assert not migrate.is_migrated(database)
+    assert not level.is_migrated(database)
     migrate.upgrade(empty_database_url)
-    assert migrate.level_of(database) == ("current", HEAD)
-    assert migrate.is_migrated(database)
+    assert level.level_of(database) == ("current", HEAD)
+    assert level.is_migrated(database)
     database.close()
 
 
 @pytest.mark.parametrize(
-    ("revision", "level", "usable"),
+    ("revision", "expected", "usable"),
     [("0001", "older", False), ("9999", "newer", True), ("cafe01", "foreign", False)],
 )
-def test_a_later_schema_is_good_enough(empty_database_url, revision, level, usable):
+def test_a_later_schema_is_good_enough(empty_database_url, revision, expected, usable):
     migrate.upgrade(empty_database_url)
     database = open_database(empty_database_url)
     with database.writing() as connection:
         stamp(connection, revision)
-    assert migrate.level_of(database) == (level, revision)
-    assert migrate.is_migrated(database) is usable
+    assert level.level_of(database) == (expected, revision)
+    assert level.is_migrated(database) is usable
     database.close()
 
 
+def test_the_names_of_the_files_tell_the_revisions():
+    scripts = ScriptDirectory.from_config(migrate._config()).walk_revisions()
+    assert [script.revision for script in scripts] == level.revisions()
+
+
 def stamp(connection, revision):
-    connection.execute(sa.text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '{revision}'"))
+    connection.execute(sa.text(f"UPDATE {level.VERSION_TABLE} SET version_num = '{revision}'"))
 
 
 def test_the_database_of_a_later_version_is_left_alone(database, database_url, capsys):
@@ -169,7 +175,7 @@ def test_a_worker_goes_on_while_the_next_version_migrates(store, database_url):
     assert store.claim() is None
     store.enqueue()
     assert store.claim()
-    assert migrate.is_migrated(store.database)
+    assert level.is_migrated(store.database)
 
 
 def populate(store):

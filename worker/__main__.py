@@ -12,7 +12,7 @@ from lrtuner import logs
 from lrtuner.errors import LRTunerError
 from lrtuner.settings import from_environment
 from lrtuner.store import open_database
-from lrtuner.store.migrate import is_migrated
+from lrtuner.store.level import is_migrated
 from worker.loop import Worker
 from worker.process import runner_problem
 from worker.sandbox import kernel

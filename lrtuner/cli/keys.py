@@ -134,11 +134,11 @@ def _database() -> Iterator[tuple["Database", Any]]:
     """The database, and the module with what can be done to its keys."""
     require_database()
     from lrtuner.settings import url_from_environment  # noqa: PLC0415
-    from lrtuner.store import keys, migrate, open_database  # noqa: PLC0415
+    from lrtuner.store import keys, level, open_database  # noqa: PLC0415
 
     database = open_database(url_from_environment())
     try:
-        if not migrate.is_migrated(database):
+        if not level.is_migrated(database):
             told = "the database does not have the schema of this version: run `lrtuner migrate`"
             raise InvalidInputError(told)
         yield database, keys

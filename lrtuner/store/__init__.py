@@ -12,6 +12,7 @@
     idempotency  requests that are sent again
     answers      questions that were answered before
     retention    evidence that is kept no longer
+    level        what schema a database has
     migrate      bring a database to this version's schema
     doctor       what is wrong with it, if anything is
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from lrtuner.diagnosis import Diagnosis, Examination, fine, invalid_settings, warned, wrong
 from lrtuner.errors import DatabaseDownError, InvalidInputError, LRTunerError
 from lrtuner.settings import DatabaseSettings, url_from_environment, variable
-from lrtuner.store import migrate
 from lrtuner.store.engine import Database, DatabaseClock, file_of, open_database, parsed_url, shown
+from lrtuner.store.level import Level, level_of, newest
 
 LOCK_PATIENCE_SECONDS = 2.0
 MOST_SKEW_SECONDS = 5.0
@@ -99,20 +99,20 @@ def _mend(error: sqlite3.Error, path: Path) -> str:
 
 
 def _of_schema(database: Database) -> Iterator[Diagnosis]:
-    level, revision = migrate.level_of(database)
+    level, revision = level_of(database)
     yield fine("database", f"{database} answers")
     match level:
-        case migrate.Level.CURRENT:
+        case Level.CURRENT:
             yield fine("migrations", f"{revision}, as this version needs")
-        case migrate.Level.NEWER:
+        case Level.NEWER:
             told = f"{revision} is that of a later version; this one goes on"
             yield warned(
                 "migrations", told, "update this one, too, once the other has proved itself"
             )
-        case migrate.Level.EMPTY | migrate.Level.OLDER:
-            told = f"{revision or 'there are no tables'}; this version needs {migrate.newest()}"
+        case Level.EMPTY | Level.OLDER:
+            told = f"{revision or 'there are no tables'}; this version needs {newest()}"
             yield wrong("migrations", told, _MIGRATE)
-        case migrate.Level.FOREIGN:
+        case Level.FOREIGN:
             told = f"{revision!r} is of no version of lrtuner"
             yield wrong("migrations", told, "does LRTUNER_DATABASE_URL name the right database?")
 

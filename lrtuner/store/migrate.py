@@ -8,23 +8,15 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
-from functools import cache
-from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
-import migrations
 from lrtuner.errors import InvalidInputError, LRTunerError
 from lrtuner.settings import url_from_environment
-from lrtuner.store.engine import Database, open_database, shown
-
-#: Not Alembic's default name, which another tool in the same database may use.
-VERSION_TABLE = "lrtuner_schema_version"
+from lrtuner.store.engine import open_database, shown
+from lrtuner.store.level import MIGRATIONS, is_later, revision_of, revisions
 
 #: An arbitrary number that nothing else in the database should use for its advisory locks.
 _ADVISORY_LOCK = 7_316_283_470
@@ -55,41 +47,6 @@ def check(url: str) -> None:
     _run(url, command.check)
 
 
-class Level(StrEnum):
-    """What schema a database has, as this version sees it."""
-
-    EMPTY = "empty"
-    OLDER = "older"
-    CURRENT = "current"
-    #: A later version's. Migrations only add, so it has all that this version needs: this one goes
-    #: on while the next is rolled out, and can be gone back to.
-    NEWER = "newer"
-    #: Of no version that this one could know of.
-    FOREIGN = "foreign"
-
-
-def level_of(database: Database) -> tuple[Level, str | None]:
-    """Its level, and its revision, None if it has none."""
-    with database.reading() as connection:
-        revision = _revision(connection)
-    if revision is None:
-        return Level.EMPTY, None
-    known = _revisions()
-    if revision in known:
-        return (Level.CURRENT if revision == known[0] else Level.OLDER), revision
-    return (Level.NEWER if _is_later(revision, known[0]) else Level.FOREIGN), revision
-
-
-def newest() -> str:
-    """The revision that this version was written for."""
-    return _revisions()[0]
-
-
-def is_migrated(database: Database) -> bool:
-    """Whether the database has what this version needs: its own schema, or a later one."""
-    return level_of(database)[0] in (Level.CURRENT, Level.NEWER)
-
-
 @contextmanager
 def exclusively(url: str) -> Iterator[sa.Connection]:
     """One transaction that no other migration runs beside."""
@@ -106,40 +63,24 @@ def exclusively(url: str) -> Iterator[sa.Connection]:
 
 def _run(url: str, task: Callable[[Config], object]) -> tuple[str | None, str | None]:
     with exclusively(url) as connection:
-        before = _revision(connection)
-        if before is not None and before not in _revisions():
+        before = revision_of(connection)
+        if before is not None and before not in revisions():
             return _unknown(before)
         config = _config()
         config.attributes["connection"] = connection
         task(config)
-        return before, _revision(connection)
+        return before, revision_of(connection)
 
 
 def _unknown(revision: str) -> tuple[str, str]:
-    if not _is_later(revision, newest()):
+    if not is_later(revision):
         raise InvalidInputError(f"the database's revision {revision!r} is of no version of lrtuner")
     return revision, revision
 
 
-def _revision(connection: sa.Connection) -> str | None:
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    return context.get_current_revision()
-
-
-@cache
-def _revisions() -> list[str]:
-    """Those that this version knows, the newest first."""
-    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
-
-
-def _is_later(revision: str, than: str) -> bool:
-    return revision.isdecimal() and int(revision) > int(than)
-
-
 def _config() -> Config:
-    folder = Path(str(migrations.__file__)).parent
     config = Config()
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config
 
 
@@ -156,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     done = f"migrated: {before or 'empty'} -> {after}"
     if before == after:
-        newer = "" if after in _revisions() else ", that of a later version"
+        newer = "" if after in revisions() else ", that of a later version"
         done = f"is at {after} already{newer}"
     sys.stdout.write(f"{shown(sa.make_url(url))} {done}\n")
     return 0

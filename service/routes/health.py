@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 import lrtuner
 from lrtuner.errors import NotFoundError
-from lrtuner.store.migrate import Level
+from lrtuner.store.level import Level
 from service.dependencies import SettingsDep, StorageDep
 from service.problem import KINDS, documented
 

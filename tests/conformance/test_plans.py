@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from benchmarks.api.databases import enqueue, fill
 from lrtuner.lifecycle import JobStatus
-from lrtuner.store import open_database, queue, reading
+from lrtuner.store import answers, open_database, queue, reading
 from lrtuner.store.quotas import Quotas, admit
 from lrtuner.store.turns import next_turn
 
@@ -93,6 +93,15 @@ def test_the_index_is_walked(large, name):
     assert found
     for statement, plan in found:
         assert walks(name, plan), f"{statement}\n{plan}"
+
+
+@pytest.mark.parametrize("team", [None, "team-1"])
+def test_an_answer_is_looked_for_among_those_who_asked(large, team):
+    if not large.startswith("sqlite"):
+        pytest.skip("it knows how few there are")
+    [(_statement, plan)] = plans(large, lambda c: answers.find(c, "q", team=team))
+    assert "ix_questions_question" in plan
+    assert not re.search("ix_jobs_|Seq Scan on jobs|SCAN jobs", plan), plan
 
 
 @pytest.mark.parametrize(

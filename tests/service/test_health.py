@@ -1,7 +1,7 @@
 import pytest
 import sqlalchemy as sa
 
-from lrtuner.store import migrate
+from lrtuner.store import level, migrate
 
 NO_POSTGRES = "postgresql://nobody@127.0.0.1:1/none"
 PATHS = ["/v1/jobs", "/v1/jobs/job_x", "/v1/jobs/job_x/trials", "/readyz"]
@@ -64,7 +64,7 @@ def test_database_without_tables(start, empty_database_url):
 
 def test_a_later_versions_schema_is_told_and_good_enough(client, store):
     """It goes on while the next version is rolled out."""
-    later = sa.text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '9999'")
+    later = sa.text(f"UPDATE {level.VERSION_TABLE} SET version_num = '9999'")
     store.do(lambda connection: connection.execute(later))
     assert client.get("/readyz").json()["migrations"] == "newer"
     assert client.submit().status_code == 202
@@ -72,7 +72,7 @@ def test_a_later_versions_schema_is_told_and_good_enough(client, store):
 
 def test_the_api_does_not_migrate(start, empty_database_url, open_store):
     start(database_url=empty_database_url).submit()
-    assert not migrate.is_migrated(open_store(empty_database_url))
+    assert not level.is_migrated(open_store(empty_database_url))
 
 
 def test_index_links_work(sqlite_client):

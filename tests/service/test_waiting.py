@@ -14,6 +14,7 @@ from lrtuner.client import Client
 from lrtuner.lifecycle import JobStatus
 from lrtuner.store import queue
 from service import watching
+from service.middleware import Stream, Streams
 from service.openapi import SMALLEST_JOB
 from service.routes.evidence import event_chunk
 from service.storage import Storage
@@ -413,3 +414,23 @@ def test_a_stream_of_a_job_in_every_status(store, watcher, status):
 
     chunks = asyncio.run(listen())
     assert (chunks[-1].get("event") == "job.finished") == status.is_finished
+
+
+def test_an_open_stream_keeps_nothing_of_what_led_to_it():
+    left = []
+
+    async def chunks():
+        left.append(set(scope))
+        yield b""
+
+    async def endpoint(scope, _receive, send):
+        scope["stack"] = object()
+        await Stream(chunks(), "text/event-stream", {})(scope, _receive, send)
+
+    async def nothing(*_message):
+        await asyncio.sleep(0)
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "path": "/"}
+    asyncio.run(Streams(endpoint)(scope, nothing, nothing))
+    assert left == [{"type", "path"}]

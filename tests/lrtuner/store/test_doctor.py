@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from lrtuner.diagnosis import Examination
 from lrtuner.store import doctor, migrate
+from lrtuner.store.level import VERSION_TABLE, newest
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_there_is_no_schema(diagnose, empty_database_url):
         sqlite3.connect(empty_database_url.removeprefix("sqlite:///")).close()
     found = diagnose(empty_database_url)["migrations"]
     assert (found.state, found.remedy) == ("problem", "run `lrtuner migrate`")
-    assert found.told == f"there are no tables; this version needs {migrate.newest()}"
+    assert found.told == f"there are no tables; this version needs {newest()}"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_there_is_no_schema(diagnose, empty_database_url):
 )
 def test_the_schema_is_another_versions(diagnose, sqlite_file, revision, state, remedy):
     with migrate.exclusively(f"sqlite:///{sqlite_file}") as connection:
-        update = f"UPDATE {migrate.VERSION_TABLE} SET version_num = '{revision}'"
+        update = f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'"
         connection.execute(sa.text(update))
     found = diagnose(f"sqlite:///{sqlite_file}")["migrations"]
     assert found.state == state
