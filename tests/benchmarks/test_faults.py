@@ -16,10 +16,12 @@ from lrtuner.lifecycle import Stage, TrialState
 from lrtuner.store import queue
 from lrtuner.store.tables import events, recommendations, trials
 from tests.conformance.test_transitions import without_triggers
+from tests.conftest import POSTGRESQL_IS_SLOW
 
 KILLS = 10
 
 
+@POSTGRESQL_IS_SLOW
 def test_under_kills_and_stops_nothing_is_lost_and_every_answer_is_the_same(database_url, tmp_path):
     messages = []
     plan = Plan(KILLS, workers=2, pause=2.0, jobs=("short, sgd", "short, adamw"))
