@@ -68,7 +68,7 @@ class Stack:
             text = answer.read().decode()
             return json.loads(text) if "json" in answer.headers["Content-Type"] else text
 
-    def await_trials(self, job_id: str, more: int, seconds: float = 180.0) -> None:
+    def await_trials(self, job_id: str, more: int, seconds: float = 120.0) -> None:
         """Wait until so many more runs of a job have finished, before it has ended."""
 
         def count() -> int:
@@ -122,7 +122,7 @@ def until(look: Callable[[], T | None], seconds: float, what: str) -> T:
 
 def inside(container: str, *command: str) -> str:
     """What a command in a container says."""
-    return run(["docker", "exec", container, *command], seconds=240).strip()
+    return run(["docker", "exec", container, *command]).strip()
 
 
 def logged(container: str) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from worker.process import Child
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 180.0
+PATIENCE = 60.0
 
 # long enough to be interrupted: some tenths of a second a run
 LONG = {

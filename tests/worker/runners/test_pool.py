@@ -11,7 +11,7 @@ from worker.runners.machine import CONTEXT_BYTES, room_on_gpu
 from worker.runners.pool import Pool
 from worker.runners.runner import Began, Ended, Gave, Work
 
-PATIENCE = 180.0
+PATIENCE = 30.0
 
 
 class Trainer:

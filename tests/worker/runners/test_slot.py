@@ -16,7 +16,7 @@ from worker.runners.slot import Slot
 from worker.serve import ordered
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 180.0
+PATIENCE = 60.0
 
 PARENT = """
 import sys

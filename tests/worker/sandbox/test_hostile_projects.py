@@ -149,13 +149,13 @@ def test_it_is_contained_and_told(job_of_code, tmp_path, act):
             "outside": str(outside),
             "port": server.getsockname()[1],
         }
-        limits = {"answer_seconds": 8.0 if act == "sleep for ever" else 90.0}
+        limits = {"answer_seconds": 8.0} if act == "sleep for ever" else {}
         began = time.monotonic()
         with pytest.raises(JobFailedError) as caught:
             job_of_code(project_that(act), known, **limits)
         with pytest.raises(BlockingIOError):
             server.accept()
-    assert time.monotonic() - began < 120
+    assert time.monotonic() - began < 60
     code, words = TOLD[act]
     assert words in str(caught.value)
     assert code in (None, caught.value.code)
